@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Whole reads and writes: see fdio.h for the contract. */
+#include "base/fdio.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <unistd.h>
+
+ssize_t fdio_pread_some(int fd, void *data, size_t size, off_t offset)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(fd, (char *)data + done, size - done, offset + (off_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+int fdio_pread_full(int fd, void *data, size_t size, off_t offset)
+{
+	ssize_t n = fdio_pread_some(fd, data, size, offset);
+
+	if (n < 0)
+		return (int)n;
+	return (size_t)n == size ? 0 : -ENODATA;
+}
+
+int fdio_pwrite_full(int fd, const void *data, size_t size, off_t offset)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pwrite(fd, (const char *)data + done, size - done,
+				   offset + (off_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int fdio_write_full(int fd, const void *data, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = write(fd, (const char *)data + done, size - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* Drop the first done bytes of a list of n iovecs. */
+static void skip(struct iovec **iov, size_t *n, size_t done)
+{
+	while (*n && done >= (*iov)->iov_len) {
+		done -= (*iov)->iov_len;
+		(*iov)++;
+		(*n)--;
+	}
+	if (*n) {
+		(*iov)->iov_base = (char *)(*iov)->iov_base + done;
+		(*iov)->iov_len -= done;
+	}
+}
+
+ssize_t fdio_preadv_some(int fd, struct iovec *iov, size_t n, off_t offset)
+{
+	ssize_t total = 0;
+
+	skip(&iov, &n, 0);
+	while (n) {
+		ssize_t r = preadv(fd, iov, n < IOV_MAX ? (int)n : IOV_MAX, offset + total);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			break;
+		total += r;
+		skip(&iov, &n, (size_t)r);
+	}
+	return total;
+}
+
+int fdio_pwritev_full(int fd, struct iovec *iov, size_t n, off_t offset)
+{
+	skip(&iov, &n, 0);
+	while (n) {
+		ssize_t r = pwritev(fd, iov, n < IOV_MAX ? (int)n : IOV_MAX, offset);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			return -EIO;
+		offset += r;
+		skip(&iov, &n, (size_t)r);
+	}
+	return 0;
+}
+
+ssize_t fdio_read_all(int fd, void *data, size_t size)
+{
+	size_t done = 0;
+
+	for (;;) {
+		char extra;
+		size_t room = size - done;
+		ssize_t n = room ? read(fd, (char *)data + done, room) : read(fd, &extra, 1);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return (ssize_t)done;
+		if (!room)
+			return -EFBIG;
+		done += (size_t)n;
+	}
+}
+
+void fdio_close(int fd)
+{
+	int saved = errno;
+
+	if (fd >= 0)
+		(void)close(fd); /* nothing was deferred to it */
+	errno = saved;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fdio - whole reads and writes on descriptors: short transfers and EINTR are
+ * dealt with here and nowhere else.
+ *
+ * Results: 0 is done; a negative errno is a failure, of which nothing is
+ * known about how much was transferred.
+ */
+#ifndef BASE_FDIO_H
+#define BASE_FDIO_H
+
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Read size bytes at offset: 0, -ENODATA when the file ends before, -errno. */
+int fdio_pread_full(int fd, void *data, size_t size, off_t offset);
+
+/* Read up to size bytes at offset, stopping only at the end of the file. */
+ssize_t fdio_pread_some(int fd, void *data, size_t size, off_t offset);
+
+/* Write size bytes at offset: 0 or -errno. */
+int fdio_pwrite_full(int fd, const void *data, size_t size, off_t offset);
+
+/* Write size bytes at the descriptor's position: 0 or -errno. */
+int fdio_write_full(int fd, const void *data, size_t size);
+
+/*
+ * As pread_some and pwrite_full, scattered and gathered.  iov is the caller's
+ * and is changed; n may be any number (split at IOV_MAX here).
+ */
+ssize_t fdio_preadv_some(int fd, struct iovec *iov, size_t n, off_t offset);
+int fdio_pwritev_full(int fd, struct iovec *iov, size_t n, off_t offset);
+
+/*
+ * Read from the descriptor's position to its end into data, at most size
+ * bytes: the number of bytes, -EFBIG if there are more, or -errno.
+ */
+ssize_t fdio_read_all(int fd, void *data, size_t size);
+
+/* close(2) if fd >= 0, keeping errno. */
+void fdio_close(int fd);
+
+#endif /* BASE_FDIO_H */

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log - one line per event, to standard error until log_to_syslog, then to
+ * syslog.  Lines start with the program's name.  Never a secret and never a
+ * plaintext file name: callers pass vault paths (stored names) only.
+ * Safe from any thread.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+
+/* Name that lines start with; borrowed for ever.  Default "cryptfs". */
+void log_ident(const char *name);
+
+/* From here on to syslog (facility daemon), not stderr. */
+void log_to_syslog(void);
+
+/* Also show log_debug lines. */
+void log_verbose(bool on);
+
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif /* BASE_LOG_H */

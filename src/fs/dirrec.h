@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dirrec - the record that gives a directory its id, kept twice: in the file
+ * ".cryptfs-dir" (72 bytes, mode 0600) and in the attribute
+ * "user.cryptfs.dir" where the backing filesystem has attributes.  Either
+ * repairs the other.
+ *
+ * dirfd may be O_PATH: files are reached with *at() calls, attributes through
+ * a descriptor opened for the moment.
+ */
+#ifndef FS_DIRREC_H
+#define FS_DIRREC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/keys.h"
+#include "fs/format.h"
+
+#define DIRREC_FILE  ".cryptfs-dir"
+#define DIRREC_XATTR "user.cryptfs.dir"
+
+enum {
+	DIRREC_MISSING = 1, /* neither copy exists */
+	DIRREC_DAMAGED,	    /* a copy exists, none is valid */
+};
+
+/*
+ * Read a directory's record, repairing a missing or damaged copy from the
+ * other unless read_only: 0, DIRREC_MISSING, DIRREC_DAMAGED or -errno.
+ */
+int dirrec_read(int dirfd, const struct keyring *keys, bool read_only,
+		struct format_dir_record *record);
+
+/*
+ * Write both copies: a new one with O_EXCL, an existing one by overwriting it
+ * in place; never through throw-away names.  *in_xattr tells whether the
+ * attribute copy was stored (it is durable with the directory's inode).
+ * 0 or -errno.
+ */
+int dirrec_write(int dirfd, const struct keyring *keys, const struct format_dir_record *record,
+		 bool *in_xattr);
+
+/* Flush the file copy and the directory's entry of it to disk: 0 or -errno. */
+int dirrec_sync(int dirfd);
+
+/* Remove the file copy (before rmdir): 0 or -errno; a missing one is fine. */
+int dirrec_remove(int dirfd);
+
+#endif /* FS_DIRREC_H */

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vault - create, open, lock and unlock a vault; its configuration with key
+ * slots.  docs/format.md describes the files.
+ *
+ *   VAULT/cryptfs.conf      JSON with a MAC; cryptfs.conf.bak the second copy
+ *   VAULT/tree/             the encrypted tree
+ *
+ * Results: 0, a positive VAULT_* answer, or a negative errno.
+ */
+#ifndef FS_VAULT_H
+#define FS_VAULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/cipher.h"
+#include "engine/keys.h"
+
+enum {
+	VAULT_NOT_FOUND = 1, /* no such directory, or no vault in it */
+	VAULT_DAMAGED,	     /* configuration unreadable or its MAC is wrong */
+	VAULT_WRONG_KEY,     /* no slot opens with this passphrase */
+	VAULT_IN_USE,	     /* locked by another mount */
+	VAULT_EXISTS,	     /* create: there is something already */
+	VAULT_TOO_NEW,	     /* needs a newer cryptfs: minimum reader version */
+};
+
+enum {
+	VAULT_ID_SIZE = 16,
+	VAULT_MAX_SLOTS = 32,
+	VAULT_PASSPHRASE_MAX = 4096, /* bytes */
+};
+
+enum vault_lock {
+	VAULT_NO_LOCK,	/* reading the configuration only */
+	VAULT_SHARED,	/* read-only mount */
+	VAULT_EXCLUSIVE /* read-write mount, or changing the configuration */
+};
+
+/* A passphrase or the bytes of a keyfile, in secmem, owned by the caller. */
+struct vault_secret {
+	const uint8_t *bytes;
+	size_t size;
+};
+
+struct vault_kdf {
+	uint64_t memory;     /* bytes, >= 64 MiB; 0: calibrate to about 1 s */
+	uint64_t operations; /* Argon2id t, >= 3; 0: calibrate */
+};
+
+struct vault_create {
+	enum cipher_suite suite;
+	struct vault_kdf kdf;
+	const char *label; /* of the first slot; NULL: "passphrase" */
+};
+
+/* One line of `cryptfs info`; no secret. */
+struct vault_slot_info {
+	uint32_t id;
+	char type[16]; /* "passphrase", "keyfile", "recovery" */
+	char label[64];
+	struct vault_kdf kdf;
+};
+
+struct vault_info {
+	uint32_t version;
+	uint8_t id[VAULT_ID_SIZE];
+	enum cipher_suite suite;
+	int64_t created; /* seconds since 1970 UTC */
+	uint32_t n_slots;
+	struct vault_slot_info slots[VAULT_MAX_SLOTS];
+};
+
+struct vault;
+
+/*
+ * Make the directory path (it may exist if empty) a new vault with one
+ * passphrase slot: 0, VAULT_EXISTS or -errno.  Nothing is left behind by a
+ * failure but an empty directory.
+ */
+int vault_create(const char *path, const struct vault_create *how,
+		 const struct vault_secret *passphrase);
+
+/*
+ * Read and lock a vault: 0, VAULT_NOT_FOUND, VAULT_DAMAGED, VAULT_TOO_NEW,
+ * VAULT_IN_USE or -errno.  A damaged configuration is replaced by its backup
+ * copy (said once in the log); which copy is believed is decided by the MAC
+ * in vault_unlock, too.  A lock whose holder has unmounted already and is
+ * only settling is waited for, up to 30 s.
+ */
+int vault_open(const char *path, enum vault_lock lock, struct vault **out);
+
+/*
+ * Try every slot with secret and check the configuration's MAC: 0,
+ * VAULT_WRONG_KEY, VAULT_DAMAGED or -errno.
+ */
+int vault_unlock(struct vault *v, const struct vault_secret *secret);
+
+/*
+ * Replace the secret of the slot that vault_unlock opened, both copies
+ * rewritten atomically; needs VAULT_EXCLUSIVE: 0 or -errno.  The old secret
+ * works no longer.
+ */
+int vault_change_secret(struct vault *v, const struct vault_secret *secret,
+			const struct vault_kdf *kdf);
+
+void vault_info(const struct vault *v, struct vault_info *info);
+
+/* The derived keys; only after vault_unlock, valid until vault_close. */
+const struct keyring *vault_keys(const struct vault *v);
+
+/* An O_PATH descriptor of VAULT/tree, borrowed. */
+int vault_tree_fd(const struct vault *v);
+
+/* Tell waiting mounts that this one is gone but for settling. */
+void vault_ending(struct vault *v);
+
+/* Unlock, wipe, free; NULL is fine. */
+void vault_close(struct vault *v);
+
+#endif /* FS_VAULT_H */
