@@ -14,7 +14,7 @@ attributes() { # FILE: their names, one a line
 check_modes() {
 	same "mode" "$(stat -c %a "$mnt/file")" 4751
 	same "mode of a directory" "$(stat -c %a "$mnt/dir")" 2770
-	same "times" "$(stat -c '%.9X %.9Y' "$mnt/file")" "1234567890.123456789 987654321.987654321"
+	same "times" "$(stat -c '%.9X %.9Y' "$mnt/timed")" "1234567890.123456789 987654321.987654321"
 	same "time of a link" "$(stat -c %.9Y "$mnt/link")" 1000000000.000000001
 	same "time before 1970" "$(stat -c %Y "$mnt/old")" -1000
 	same "modes under umask 027" "$(stat -c %a "$mnt/masked" "$mnt/masked.d" | tr '\n' ' ')" "640 750 "
@@ -44,8 +44,9 @@ if as_root; then
 	chown -h 56:78 "$mnt/ownedlink"
 fi
 chmod 4751 "$mnt/file"
-touch -a -d '@1234567890.123456789' "$mnt/file"
-touch -m -d '@987654321.987654321' "$mnt/file"
+: >"$mnt/timed"
+touch -a -d '@1234567890.123456789' "$mnt/timed"
+touch -m -d '@987654321.987654321' "$mnt/timed"
 touch -h -d '@1000000000.000000001' "$mnt/link"
 check_modes
 remount_vault

@@ -89,11 +89,18 @@ used=$(du -sk "$vault" | cut -f1)
 [ "$used" -lt 102400 ] || fail "the vault holds $used KiB for a hole"
 
 step "an unlinked file that is open lives on"
-exec 3<>"$mnt/gone"
-printf 'still here' >&3
-rm "$mnt/gone"
-same "content" "$(cat /proc/self/fd/3)" "still here"
-exec 3>&-
+python3 - "$mnt/gone" <<'PY'
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+os.write(fd, b"still here" * 1000)
+os.unlink(sys.argv[1])
+os.pwrite(fd, b"STILL", 5000)
+os.ftruncate(fd, 9000)
+if os.fstat(fd).st_nlink != 0 or os.fstat(fd).st_size != 9000:
+    sys.exit("FAILED: fstat of the unlinked file")
+if os.pread(fd, 10000, 0) != b"still here" * 500 + b"STILL here" + b"still here" * 399:
+    sys.exit("FAILED: content of the unlinked file")
+PY
 [ ! -e "$mnt/gone" ] || fail "the file is still listed"
 
 unmount_vault

@@ -10,7 +10,7 @@ cd "$mnt"
 
 step "vim with swap file, backup and undo file"
 seq 1 2000 | sed 's/^/alpha /' >text
-vim -es -u NONE -N -c 'set swapfile backup writebackup undofile' -c '%s/alpha/beta/' -c wq text
+vim -es -u NONE -N -c 'set swapfile backup writebackup backupskip= undofile' -c '%s/alpha/beta/' -c wq text
 same "last line" "$(tail -n 1 text)" "beta 2000"
 same "lines" "$(grep -c '^beta ' text)" 2000
 same "backup" "$(head -n 1 text~)" "alpha 1"

@@ -195,6 +195,7 @@ end_of_test() {
 	local status=$? pid i
 	trap - EXIT
 	set +e
+	cd /
 	for ((i = ${#undo[@]} - 1; i >= 0; i--)); do
 		eval "${undo[i]}"
 	done
