@@ -32,7 +32,7 @@ intact() { # NAME
 
 new_vault
 mount_vault
-for name in block tag header both_headers swap1 swap2 fifo link cut empty copied name good renamed grown; do
+for name in block tag header both_headers swap1 swap2 fifo link fifo_now link_now cut empty copied name good renamed grown; do
 	make $name
 done
 make far 60
@@ -120,7 +120,16 @@ gives_eio cat "$mnt/dir2/file"
 gives_eio readlink -v "$mnt/soft1"
 gives_eio readlink -v "$mnt/soft2"
 
-step "a FIFO or a link in place of a file"
+step "a FIFO or a link in place of a file, before the mount and during it"
+for name in fifo_now link_now; do
+	stored=at_$name
+	stat "$mnt/$name" >/dev/null
+	rm "${!stored}"
+done
+mkfifo "$at_fifo_now"
+ln -s "$at_good" "$at_link_now"
+gives_eio cat "$mnt/fifo_now"
+gives_eio cat "$mnt/link_now"
 gives_eio cat "$mnt/fifo"
 gives_eio cat "$mnt/link"
 gives_eio sh -c "echo x >>'$mnt/fifo'"
@@ -145,7 +154,7 @@ cmp "$work/mirror.good" "$mnt/dir/inside"
 
 step "damaged files can be removed"
 rm "$mnt"/{block,far,tag,small,both_headers,swap1,swap2,copied,cut,grown,empty,soft1,soft2}
-rm -f "$mnt/fifo" "$mnt/link"
+rm -f "$mnt/fifo" "$mnt/link" "$mnt/fifo_now" "$mnt/link_now"
 echo again >"$mnt/cut"
 same "a new file under the name of a damaged one" "$(cat "$mnt/cut")" again
 same "what is left" "$(cd "$mnt" && LC_ALL=C ls | tr '\n' ' ')" "cut dir dir1 dir2 good renamed "

@@ -3,9 +3,6 @@
 # they do to a plain file; the seed is fixed, so that a failure can be repeated.
 . "$(dirname "$0")/../support/mounted.sh"
 
-new_vault
-mount_vault
-
 cat >"$work/model.py" <<'PY'
 import os
 import random
@@ -67,7 +64,13 @@ for i in range(steps):
     check(files, "; ".join(history[-8:]))
 PY
 
+new_vault
 for seed in 1 2 3 4 5 6; do
+	if [ $seed = 1 ]; then
+		mount_vault
+	elif [ $seed = 4 ]; then
+		remount_vault writeback
+	fi
 	step "seed $seed"
 	python3 "$work/model.py" "$mnt/file$seed" "$work/file$seed" "$seed" 400
 	cmp "$work/file$seed" "$mnt/file$seed"
