@@ -62,7 +62,7 @@ mounts_with() { # OPTIONS: it does, and shows the file
 }
 
 step "create and mount on a terminal"
-on_terminal first-phrase,first-phrase "$CRYPTFS" init --kdf-memory 64 --kdf-operations 3 "$vault"
+on_terminal first-phrase,first-phrase "$CRYPTFS" init --cipher aes-256-gcm --kdf-memory 64 --kdf-operations 3 "$vault"
 on_terminal first-phrase "$CRYPTFS_MOUNT" "$vault" "$mnt"
 is_mounted || fail "nothing is mounted"
 echo text >"$mnt/file"
@@ -74,9 +74,13 @@ on_terminal first-phrase,other-phrase "$CRYPTFS" init --kdf-memory 64 --kdf-oper
 [ "$status" != 0 ] || fail "a vault was made"
 [ ! -e "$work/none/cryptfs.conf" ] || fail "there is a configuration"
 
-step "wrong on a terminal"
+step "wrong once on a terminal, then right"
+on_terminal wrong-phrase,first-phrase "$CRYPTFS_MOUNT" "$vault" "$mnt"
+unmount_vault
+
+step "wrong three times"
 status=0
-on_terminal wrong-phrase "$CRYPTFS_MOUNT" "$vault" "$mnt" || status=$?
+on_terminal wrong-one,wrong-two,wrong-three "$CRYPTFS_MOUNT" "$vault" "$mnt" || status=$?
 same "exit code" "$status" 4
 
 step "from a file, with and without a newline; from standard input; from a program"
@@ -96,7 +100,7 @@ status=0
 [ "$status" != 0 ] || fail "mounted with nothing"
 
 step "change it"
-on_terminal first-phrase,second-phrase,second-phrase "$CRYPTFS" passwd "$vault"
+on_terminal first-phrase,second-phrase,second-phrase "$CRYPTFS" passwd --kdf-memory 64 --kdf-operations 3 "$vault"
 status=0
 "$CRYPTFS_MOUNT" "$vault" "$mnt" -o "passfile=$passfile" </dev/null || status=$?
 same "exit code with the old one" "$status" 4

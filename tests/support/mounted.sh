@@ -83,7 +83,8 @@ as_root() {
 
 # new_vault [INIT-OPTIONS...]: an empty vault with the cheapest key derivation.
 new_vault() {
-	"$CRYPTFS" init --passfile "$passfile" --kdf-memory 64 --kdf-operations 3 "$@" "$vault" </dev/null
+	"$CRYPTFS" init --passfile "$passfile" --cipher aes-256-gcm --kdf-memory 64 --kdf-operations 3 \
+		"$@" "$vault" </dev/null
 }
 
 # Not through stat: a dead mount is mounted too.
