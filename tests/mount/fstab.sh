@@ -8,7 +8,7 @@ as_root || skip "mount(8) looks for its helpers in /sbin, where only root may pu
 for type in cryptfs fuse.cryptfs; do
 	if [ ! -e "/sbin/mount.$type" ]; then
 		undo+=("rm -f '/sbin/mount.$type'")
-		ln -s "$CRYPTFS_MOUNT" "/sbin/mount.$type"
+		ln -s "$(dirname "$CRYPTFS_MOUNT")/mount.cryptfs" "/sbin/mount.$type"
 	fi
 done
 
