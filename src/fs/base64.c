@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* URL-safe base64: see base64.h for the contract. */
+#include "fs/base64.h"
+
+#include <errno.h>
+#include <sodium.h>
+
+void base64_encode(const uint8_t *raw, size_t size, char *text)
+{
+	(void)sodium_bin2base64(text, BASE64_SIZE(size) + 1, raw, size,
+				sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+int base64_decode(const char *text, size_t text_size, uint8_t *raw, size_t room, size_t *size)
+{
+	/* libsodium refuses left-over bits, so no second text means the same. */
+	if (sodium_base642bin(raw, room, text, text_size, NULL, size, NULL,
+			      sodium_base64_VARIANT_URLSAFE_NO_PADDING))
+		return -EINVAL;
+	return 0;
+}
