@@ -213,21 +213,23 @@ static void stored_names_of_strange_sizes_are_damaged(void **state)
 	}
 }
 
-#define HASH "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define HASH	  "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define LONG_HASH "long." HASH
+#define LINK_HASH "link." HASH
 
 static void our_own_files_are_no_entries(void **state)
 {
 	const char *ours[] = { ".cryptfs-dir", ".cryptfs-tmp.", ".cryptfs-tmp.abc",
-			       "long." HASH ".name", "link." HASH };
+			       (LONG_HASH ".name"), LINK_HASH };
 	const char *strange[] = { ".cryptfs-dir2",
 				  "cryptfs-tmp.abc",
-				  "long." HASH ".nam",
-				  "long." HASH ".name.name",
+				  (LONG_HASH ".nam"),
+				  (LONG_HASH ".name.name"),
 				  "long.AAA.name",
-				  "long." HASH "A",
+				  (LONG_HASH "A"),
 				  "link.AAA",
-				  "link." HASH "A",
-				  "link." HASH ".name",
+				  (LINK_HASH "A"),
+				  (LINK_HASH ".name"),
 				  "long.",
 				  "hello",
 				  "readme (conflicted copy)" };
@@ -238,7 +240,7 @@ static void our_own_files_are_no_entries(void **state)
 		assert_int_equal(names_decode(&keys, here, ours[i], found), NAMES_OURS);
 	for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++)
 		assert_int_equal(names_decode(&keys, here, strange[i], found), NAMES_DAMAGED);
-	assert_int_equal(names_decode(&keys, here, "long." HASH, found), NAMES_LONG);
+	assert_int_equal(names_decode(&keys, here, LONG_HASH, found), NAMES_LONG);
 }
 
 static void a_long_name_is_bound_to_its_hash(void **state)
