@@ -175,8 +175,7 @@ static int directory_create(const char *path, const struct vault_config *config)
 	return r;
 }
 
-/* Before the passphrase costs a second: is there anything in the way? */
-static int place_check(const char *path)
+int vault_create_check(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
@@ -196,7 +195,7 @@ int vault_create(const char *path, const struct vault_create *how,
 
 	if (passphrase->size == 0 || passphrase->size > VAULT_PASSPHRASE_MAX)
 		return -EINVAL;
-	r = place_check(path);
+	r = vault_create_check(path);
 	if (r)
 		return r;
 	config = malloc(sizeof(*config));

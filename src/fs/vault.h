@@ -82,6 +82,12 @@ struct vault_info {
 struct vault;
 
 /*
+ * Could path become a vault: 0, VAULT_EXISTS or -errno.  For asking before a
+ * passphrase is; vault_create decides for itself.
+ */
+int vault_create_check(const char *path);
+
+/*
  * Make the directory path (it may exist if empty) a new vault with one
  * passphrase slot: 0, VAULT_EXISTS or -errno (-EINVAL for a label or KDF that
  * no slot can have).  Nothing is left behind by a failure but an empty
