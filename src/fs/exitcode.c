@@ -38,6 +38,8 @@ int exitcode_of_vault(int r)
 
 const char *exitcode_vault_message(int r)
 {
+	if (vault_why())
+		return vault_why();
 	if (is_answer(r))
 		return answers[r].message;
 	switch (-r) {

@@ -22,7 +22,7 @@ enum {
 /* The exit status for an answer of vault.h: 0, VAULT_* or -errno. */
 int exitcode_of_vault(int r);
 
-/* "why (what to do)" for a failure of vault.h; never NULL, valid until the next call. */
+/* "why (what to do)" for the last failure of vault.h; valid until the next call into it. */
 const char *exitcode_vault_message(int r);
 
 /* Log "cannot VERB PATH: why (what to do)" and return the exit status. */

@@ -26,6 +26,7 @@
 #include "fs/vault_config.h"
 #include "fs/vault_files.h"
 #include "fs/vault_kdf.h"
+#include "fs/vault_why.h"
 
 enum {
 	SETTLE_MS = 30 * 1000, /* how long a settling mount is waited for */
@@ -88,7 +89,7 @@ static int first_slot(struct vault_config *config, const struct vault_create *ho
 	const char *label = how->label ? how->label : "passphrase";
 
 	if (!vault_config_label_is_valid(label)) {
-		log_error("a label is 1 to 63 bytes of text");
+		vault_why_set("a label is 1 to 63 bytes of text");
 		return -EINVAL;
 	}
 	config->n_slots = 1;
@@ -180,6 +181,7 @@ int vault_create_check(const char *path)
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
+	vault_why_clear();
 	if (fd < 0)
 		return errno == ENOENT ? 0 : errno == ENOTDIR ? VAULT_EXISTS : -errno;
 	r = vault_files_is_blank(fd);
@@ -193,6 +195,7 @@ int vault_create(const char *path, const struct vault_create *how,
 	struct vault_config *config;
 	int r;
 
+	vault_why_clear();
 	if (passphrase->size == 0 || passphrase->size > VAULT_PASSPHRASE_MAX)
 		return -EINVAL;
 	r = vault_create_check(path);
@@ -238,7 +241,7 @@ static int open_tree(struct vault *v)
 		return -errno;
 	if (!has_configuration(v))
 		return VAULT_NOT_FOUND;
-	log_error("%s: the directory tree is missing", v->path);
+	vault_why_set("damaged: the directory tree/ in it is missing");
 	return VAULT_DAMAGED;
 }
 
@@ -285,8 +288,9 @@ static int nothing_usable(const struct vault *v)
 		if (r)
 			return r < 0 ? r : VAULT_NOT_FOUND;
 	}
-	log_error("%s: %s: %s; %s: %s", v->path, vault_files_name(VAULT_PRIMARY),
-		  primary->problem.text, vault_files_name(VAULT_BACKUP), backup->problem.text);
+	vault_why_set("damaged: %s: %s; %s: %s (restore one from a backup)",
+		      vault_files_name(VAULT_PRIMARY), primary->problem.text,
+		      vault_files_name(VAULT_BACKUP), backup->problem.text);
 	return VAULT_DAMAGED;
 }
 
@@ -324,6 +328,7 @@ int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
 	struct vault *v = calloc(1, sizeof(*v));
 	int r;
 
+	vault_why_clear();
 	*out = NULL;
 	if (!v)
 		return -ENOMEM;
@@ -460,6 +465,7 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret)
 {
 	int r;
 
+	vault_why_clear();
 	forget_keys(v);
 	if (secret->size == 0 || secret->size > VAULT_PASSPHRASE_MAX)
 		return VAULT_WRONG_KEY;
@@ -470,8 +476,8 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret)
 	if (r) {
 		forget_keys(v);
 		if (r == VAULT_DAMAGED)
-			log_error("%s: the configuration was changed by someone without the key",
-				  v->path);
+			vault_why_set("tampered with: %s was changed without the key",
+				      vault_files_name(VAULT_PRIMARY));
 		return r;
 	}
 	repair(v);
@@ -485,6 +491,7 @@ int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 	struct vault_config_slot *slot;
 	int r;
 
+	vault_why_clear();
 	if (!v->keys || v->lock != VAULT_EXCLUSIVE || secret->size == 0 ||
 	    secret->size > VAULT_PASSPHRASE_MAX)
 		return -EINVAL;

@@ -120,6 +120,13 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret);
 int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 			const struct vault_kdf *kdf);
 
+/*
+ * What the answer of the last vault_create, vault_open, vault_unlock or
+ * vault_change_secret of this thread does not tell ("damaged: ..."), or NULL.
+ * Valid until the next of them.
+ */
+const char *vault_why(void);
+
 void vault_info(const struct vault *v, struct vault_info *info);
 
 /* The derived keys; only after vault_unlock, valid until vault_close. */

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/log.h"
 #include "base/secmem.h"
+#include "fs/vault_why.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -41,8 +41,9 @@ static int room_check(uint64_t memory)
 
 	if (!available || memory <= available + meminfo("SwapFree"))
 		return 0;
-	log_error("key derivation needs %" PRIu64 " MiB of memory, only %" PRIu64 " MiB are free",
-		  memory / MIB, available / MIB);
+	vault_why_set("key derivation needs %" PRIu64 " MiB of memory, only %" PRIu64
+		      " MiB are free (close other programs, or add swap)",
+		      memory / MIB, available / MIB);
 	return -ENOMEM;
 }
 
@@ -56,8 +57,8 @@ int vault_kdf_run(const struct vault_kdf *kdf, const uint8_t salt[VAULT_CONFIG_S
 	if (crypto_pwhash(kek, VAULT_CONFIG_KEK_SIZE, (const char *)secret->bytes, secret->size,
 			  salt, kdf->operations, kdf->memory, crypto_pwhash_ALG_ARGON2ID13)) {
 		secmem_wipe(kek, VAULT_CONFIG_KEK_SIZE);
-		log_error("key derivation failed: no %" PRIu64 " MiB of memory to be had",
-			  kdf->memory / MIB);
+		vault_why_set("key derivation failed: no %" PRIu64 " MiB of memory to be had",
+			      kdf->memory / MIB);
 		return -ENOMEM;
 	}
 	return 0;
@@ -109,14 +110,14 @@ int vault_kdf_choose(struct vault_kdf *kdf)
 	if (!kdf->memory)
 		kdf->memory = memory_default();
 	if (kdf->memory < VAULT_KDF_MEMORY_FLOOR || kdf->memory > VAULT_CONFIG_KDF_MEMORY_MAX) {
-		log_error("key derivation takes 64 to 4096 MiB of memory");
+		vault_why_set("key derivation takes 64 to 4096 MiB of memory");
 		return -EINVAL;
 	}
 	if (!kdf->operations)
 		return operations_calibrate(kdf);
 	if (kdf->operations < VAULT_KDF_OPERATIONS_FLOOR ||
 	    kdf->operations > VAULT_CONFIG_KDF_OPERATIONS_MAX) {
-		log_error("key derivation takes 3 to 64 operations");
+		vault_why_set("key derivation takes 3 to 64 operations");
 		return -EINVAL;
 	}
 	return 0;

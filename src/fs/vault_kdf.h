@@ -17,14 +17,14 @@ enum {
 
 /*
  * Fill in the zeros of *kdf: memory 256 MiB or a quarter of what is free,
- * operations for about one second.  0, -EINVAL for values out of bounds (said
- * in the log), or as vault_kdf_run.
+ * operations for about one second.  0, -EINVAL for values out of bounds, or as
+ * vault_kdf_run; vault_why() tells more.
  */
 int vault_kdf_choose(struct vault_kdf *kdf);
 
 /*
- * Derive kek, in secmem: 0, or -ENOMEM (said in the log) when the memory is
- * not there; the process is not driven into the OOM killer for it.
+ * Derive kek, in secmem: 0, or -ENOMEM when the memory is not there; the process is not driven into
+ * the OOM killer for it.
  */
 int vault_kdf_run(const struct vault_kdf *kdf, const uint8_t salt[VAULT_CONFIG_SALT_SIZE],
 		  const struct vault_secret *secret, uint8_t kek[VAULT_CONFIG_KEK_SIZE]);
