@@ -139,25 +139,18 @@ static int start(const char *path, char *const argv[], pid_t *pid, int *fd)
 }
 
 /* 0, PASSPHRASE_REFUSED or -errno. */
-static int reap(pid_t pid, const char *name)
+static int reap(pid_t pid)
 {
 	int status;
 
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	if (WIFEXITED(status))
-		log_error("%s: exit status %d", name, WEXITSTATUS(status));
-	else
-		log_error("%s: killed by signal %d", name, WTERMSIG(status));
-	return PASSPHRASE_REFUSED;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : PASSPHRASE_REFUSED;
 }
 
 /* The first line that a program prints: *size, and 0, PASSPHRASE_* or -errno. */
-static int read_program(const char *path, char *const argv[], const char *name, struct buffer *line,
-			ssize_t *size)
+static int read_program(const char *path, char *const argv[], struct buffer *line, ssize_t *size)
 {
 	pid_t pid = -1;
 	int fd = -1;
@@ -168,7 +161,7 @@ static int read_program(const char *path, char *const argv[], const char *name, 
 	*size = read_line(fd, line);
 	drain(fd);
 	fdio_close(fd);
-	return reap(pid, name);
+	return reap(pid);
 }
 
 static int read_extpass(const char *command, struct buffer *line, ssize_t *size)
@@ -177,7 +170,7 @@ static int read_extpass(const char *command, struct buffer *line, ssize_t *size)
 	char *const argv[] = { (char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
 			       (char *)(uintptr_t)command, NULL };
 
-	return read_program("/bin/sh", argv, "extpass", line, size);
+	return read_program("/bin/sh", argv, line, size);
 }
 
 /* ---- asking ------------------------------------------------------------ */
@@ -197,7 +190,7 @@ static int ask_agent(const char *path, const char *prompt, struct buffer *line, 
 	char *const argv[] = { (char *)(uintptr_t)ASKER, (char *)(uintptr_t) "--id=cryptfs",
 			       (char *)(uintptr_t)prompt, NULL };
 
-	return read_program(path, argv, ASKER, line, size);
+	return read_program(path, argv, line, size);
 }
 
 static int ask(const char *prompt, struct buffer *line, ssize_t *size)
@@ -289,7 +282,7 @@ const char *passphrase_message(int r)
 	case PASSPHRASE_MISMATCH:
 		return "the two entries differ (try again)";
 	case PASSPHRASE_REFUSED:
-		return "the program asked for it failed";
+		return "the program that was asked for it failed (run it by hand to see why)";
 	case PASSPHRASE_NOWHERE:
 		return "no terminal to ask on (use passfile, extpass or keyfile)";
 	default:
