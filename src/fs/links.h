@@ -6,7 +6,7 @@
  * ‖ parent directory id(16) ‖ stored name of the symlink.  A stored target is
  * base64url(seal), or base64url(seal) "." base64url(seal) while the symlink
  * is being renamed (valid under both names); when that is longer than 4095
- * bytes it is "@" and the text lies in the sidecar file
+ * bytes, or than the backing filesystem takes, it is "@" and the text lies in the sidecar file
  * "link." ‖ base64url(BLAKE2b-256(stored name)).
  */
 #ifndef FS_LINKS_H
@@ -54,10 +54,17 @@ void links_sidecar_name(const char *stored, char name[64]);
 
 /*
  * Store text as the target of a new symlink `stored` in dirfd, by way of a
- * sidecar (written and synced first) where it is too long: 0 or -errno
- * (-EEXIST).
+ * sidecar (written and synced first) where it is too long for us or for the
+ * backing filesystem: 0 or -errno (-EEXIST).
  */
 int links_create(int dirfd, const char *stored, const char *text);
+
+/*
+ * Make the symlink `temporary` in dirfd such that, renamed to `stored`, it
+ * reads as text; the sidecar of `stored`, where text needs one, is replaced
+ * now: 0 or -errno (-EEXIST: there is something called `temporary`).
+ */
+int links_create_as(int dirfd, const char *temporary, const char *stored, const char *text);
 
 /*
  * Read the text of the symlink `stored` in dirfd, from the sidecar if it has

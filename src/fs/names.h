@@ -34,6 +34,9 @@ enum {
 	NAMES_OURS,	/* a sidecar or a directory record: not an entry */
 };
 
+/* How the names of files that are being made begin; left over, they are ours. */
+#define NAMES_TEMPORARY ".cryptfs-tmp."
+
 /* A name in its stored form. */
 struct names_stored {
 	char name[NAMES_STORED_MAX + 1];

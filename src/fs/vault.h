@@ -6,6 +6,12 @@
  *   VAULT/cryptfs.conf      JSON with a MAC; cryptfs.conf.bak the second copy
  *   VAULT/tree/             the encrypted tree
  *
+ * Locks are flock(2) on directories, whose inodes never change: VAULT/tree
+ * says "mounted" and VAULT says "in use", shared for readers and exclusive
+ * for a writer.  Who opens a vault takes "mounted" at once or not at all, and
+ * then waits for "in use".  They need no write permission, go away with the
+ * last process that holds the descriptors, and are local to one machine.
+ *
  * Results: 0, a positive VAULT_* answer, or a negative errno.
  */
 #ifndef FS_VAULT_H
@@ -76,16 +82,24 @@ struct vault_info {
 struct vault;
 
 /*
+ * Could path become a vault: 0, VAULT_EXISTS or -errno.  For asking before a
+ * passphrase is; vault_create decides for itself.
+ */
+int vault_create_check(const char *path);
+
+/*
  * Make the directory path (it may exist if empty) a new vault with one
- * passphrase slot: 0, VAULT_EXISTS or -errno.  Nothing is left behind by a
- * failure but an empty directory.
+ * passphrase slot: 0, VAULT_EXISTS or -errno (-EINVAL for a label or KDF that
+ * no slot can have).  Nothing is left behind by a failure but an empty
+ * directory.
  */
 int vault_create(const char *path, const struct vault_create *how,
 		 const struct vault_secret *passphrase);
 
 /*
  * Read and lock a vault: 0, VAULT_NOT_FOUND, VAULT_DAMAGED, VAULT_TOO_NEW,
- * VAULT_IN_USE or -errno.  A damaged configuration is replaced by its backup
+ * VAULT_IN_USE or -errno; -EROFS or -EACCES when VAULT_EXCLUSIVE is asked for
+ * where nothing can be written.  A damaged configuration is replaced by its backup
  * copy (said once in the log); which copy is believed is decided by the MAC
  * in vault_unlock, too.  A lock whose holder has unmounted already and is
  * only settling is waited for, up to 30 s.
@@ -106,6 +120,13 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret);
 int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 			const struct vault_kdf *kdf);
 
+/*
+ * What the answer of the last vault_create, vault_open, vault_unlock or
+ * vault_change_secret of this thread does not tell ("damaged: ..."), or NULL.
+ * Valid until the next of them.
+ */
+const char *vault_why(void);
+
 void vault_info(const struct vault *v, struct vault_info *info);
 
 /* The derived keys; only after vault_unlock, valid until vault_close. */
@@ -117,7 +138,10 @@ int vault_tree_fd(const struct vault *v);
 /* Tell waiting mounts that this one is gone but for settling. */
 void vault_ending(struct vault *v);
 
-/* Unlock, wipe, free; NULL is fine. */
+/*
+ * Wipe and free; NULL is fine.  The locks go when no process has the vault
+ * open any more: after fork(2) both may close it, and the later one counts.
+ */
 void vault_close(struct vault *v);
 
 #endif /* FS_VAULT_H */

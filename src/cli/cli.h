@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cli - what the subcommands of `cryptfs` share: the table's entry, options
+ * and their complaints, all on one line of standard error.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <getopt.h>
+#include <stdint.h>
+
+#include "fs/exitcode.h"
+#include "fs/vault.h"
+
+struct command {
+	const char *name;
+	const char *summary; /* for the list of commands */
+	const char *help;    /* fits a screen */
+	int (*run)(const struct command *self, int argc, char **argv);
+};
+
+extern const struct command cli_init;
+extern const struct command cli_passwd;
+extern const struct command cli_info;
+
+enum {
+	/* What cli_option answers besides the values of the options. */
+	CLI_OPTIONS_END = -1,
+	CLI_OPTIONS_WRONG = '?', /* said already */
+	CLI_OPTIONS_HELP = 'h',
+};
+
+/* getopt_long(3) for options without short forms, but with --help and -h. */
+int cli_option(const struct command *self, int argc, char **argv, const struct option *options);
+
+/* Show a command's help; the exit status. */
+int cli_help(const struct command *self);
+
+/*
+ * The one operand of a command, after its options: 0 and *operand, or the
+ * exit status, said already.  name is for the message: "VAULT".
+ */
+int cli_operand(const struct command *self, int argc, char **argv, const char *name,
+		const char **operand);
+
+/* Flush standard output; STATUS_SYSTEM, said already, if anything was lost. */
+int cli_flush(void);
+
+/* --kdf-memory and --kdf-operations: 0, or the exit status, said already. */
+int cli_kdf_memory(const char *mebibytes, struct vault_kdf *kdf);
+int cli_kdf_operations(const char *operations, struct vault_kdf *kdf);
+
+/* The name in the NULL-ended list that is nearest to word; NULL if none is near. */
+const char *cli_nearest(const char *word, const char *const *names);
+
+#endif /* CLI_CLI_H */

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* cryptfs info: what a vault is, without a key. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "cli/cli.h"
+
+enum {
+	ID_TEXT_SIZE = 2 * VAULT_ID_SIZE + 1,
+};
+
+static void id_text(const uint8_t id[VAULT_ID_SIZE], char text[ID_TEXT_SIZE])
+{
+	for (size_t i = 0; i < VAULT_ID_SIZE; i++)
+		(void)snprintf(text + 2 * i, 3, "%02x", id[i]);
+}
+
+static void created_text(int64_t created, char *text, size_t size)
+{
+	time_t t = (time_t)created;
+	struct tm utc;
+
+	if (!gmtime_r(&t, &utc) || !strftime(text, size, "%Y-%m-%d %H:%M:%S UTC", &utc))
+		(void)snprintf(text, size, "%" PRId64, created);
+}
+
+static int show_text(const char *path, const struct vault_info *info)
+{
+	char id[ID_TEXT_SIZE];
+	char created[64];
+
+	id_text(info->id, id);
+	created_text(info->created, created, sizeof(created));
+	printf("vault    %s\n"
+	       "format   %" PRIu32 "\n"
+	       "id       %s\n"
+	       "cipher   %s\n"
+	       "created  %s\n",
+	       path, info->version, id, cipher_name(info->suite), created);
+	for (uint32_t i = 0; i < info->n_slots; i++) {
+		const struct vault_slot_info *slot = &info->slots[i];
+
+		printf("slot %-3" PRIu32 " %s \"%s\", argon2id, %" PRIu64 " MiB, %" PRIu64
+		       " operations\n",
+		       slot->id, slot->type, slot->label, slot->kdf.memory >> 20,
+		       slot->kdf.operations);
+	}
+	if (info->suite == CIPHER_XOR)
+		printf("xor is not encryption: this vault protects nothing\n");
+	return cli_flush();
+}
+
+static json_t *slots_json(const struct vault_info *info)
+{
+	json_t *slots = json_array();
+
+	for (uint32_t i = 0; i < info->n_slots; i++) {
+		const struct vault_slot_info *slot = &info->slots[i];
+
+		if (json_array_append_new(
+			    slots, json_pack("{s:I, s:s, s:s, s:{s:s, s:I, s:I}}", "id",
+					     (json_int_t)slot->id, "type", slot->type, "label",
+					     slot->label, "kdf", "name", "argon2id", "memory",
+					     (json_int_t)slot->kdf.memory, "operations",
+					     (json_int_t)slot->kdf.operations))) {
+			json_decref(slots);
+			return NULL;
+		}
+	}
+	return slots;
+}
+
+static int show_json(const struct vault_info *info)
+{
+	char id[ID_TEXT_SIZE];
+	json_t *object;
+	int r;
+
+	id_text(info->id, id);
+	object = json_pack("{s:I, s:s, s:s, s:b, s:I, s:o}", "version", (json_int_t)info->version,
+			   "id", id, "suite", cipher_name(info->suite), "encrypted",
+			   info->suite != CIPHER_XOR, "created", (json_int_t)info->created, "slots",
+			   slots_json(info));
+	r = object ? json_dumpf(object, stdout, JSON_INDENT(2)) : -1;
+	json_decref(object);
+	if (r) {
+		log_error("cannot write the output");
+		return STATUS_SYSTEM;
+	}
+	(void)putchar('\n'); /* cli_flush sees failures */
+	return cli_flush();
+}
+
+static int show(const char *path, bool json)
+{
+	struct vault_info info;
+	struct vault *v;
+	int r = vault_open(path, VAULT_NO_LOCK, &v);
+
+	if (r)
+		return exitcode_report_vault("open", path, r);
+	vault_info(v, &info);
+	vault_close(v);
+	return json ? show_json(&info) : show_text(path, &info);
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
+		{ 0 },
+	};
+	const char *path;
+	bool json = false;
+	int status;
+	int c;
+
+	while ((c = cli_option(self, argc, argv, options)) != CLI_OPTIONS_END) {
+		if (c == CLI_OPTIONS_HELP)
+			return cli_help(self);
+		if (c == CLI_OPTIONS_WRONG)
+			return STATUS_USAGE;
+		json = true;
+	}
+	status = cli_operand(self, argc, argv, "VAULT", &path);
+	return status ? status : show(path, json);
+}
+
+const struct command cli_info = {
+	.name = "info",
+	.summary = "show what a vault is, without a key",
+	.help = "usage: cryptfs info [--json] VAULT\n"
+		"\n"
+		"Show format version, id, cipher, creation time and key slots of a vault.  No key\n"
+		"is needed, so none of this is authenticated; mounting does that.\n"
+		"\n"
+		"  --json  for programs\n"
+		"  --help  show this\n",
+	.run = run,
+};

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of suites: see cipher.h for the contract.
+ *
+ * cipher_init fills the table once, before threads and children exist; from
+ * then on it is only read.
+ */
+#include "engine/cipher.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+#include "base/secmem.h"
+#include "engine/cipher_impl.h"
+
+enum { N_SUITES = 4 }; /* suite numbers start at 1 */
+
+static const char *const names[N_SUITES] = {
+	[CIPHER_AES_256_GCM] = "aes-256-gcm",
+	[CIPHER_CHACHA20_POLY1305] = "chacha20-poly1305",
+	[CIPHER_XOR] = "xor",
+};
+
+static const struct cipher_aead *chosen[N_SUITES];
+static _Atomic uint64_t next_serial;
+
+/* A child must not give out the numbers that its parent gives out. */
+static void new_serials(void)
+{
+	uint64_t start;
+
+	if (getrandom(&start, sizeof(start), 0) == (ssize_t)sizeof(start))
+		atomic_store(&next_serial, start);
+}
+
+static uint64_t take_serial(void)
+{
+	uint64_t serial;
+
+	do
+		serial = atomic_fetch_add(&next_serial, 1);
+	while (!serial); /* 0 stands for "no key" */
+	return serial;
+}
+
+static bool has_aes_instructions(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
+#elif defined(__aarch64__)
+	return getauxval(AT_HWCAP) & HWCAP_AES;
+#else
+	return false;
+#endif
+}
+
+static bool choose(const struct cipher_aead *a)
+{
+	if (a->prepare(a) || !cipher_kat_passes(a))
+		return false;
+	chosen[a->suite] = a;
+	return true;
+}
+
+static bool choose_fast_aes(void)
+{
+#ifdef HAVE_IPSEC_MB
+	const char *wish = getenv("CRYPTFS_CIPHER");
+
+	if (!wish || strcmp(wish, "openssl") != 0)
+		return choose(&cipher_ipsec_aes);
+#endif
+	return false;
+}
+
+int cipher_init(void)
+{
+	static bool done;
+
+	if (done)
+		return 0;
+	new_serials();
+	if (pthread_atfork(NULL, NULL, new_serials))
+		return -ENOMEM;
+	if (!choose_fast_aes() && !choose(&cipher_openssl_aes))
+		return -ENOSYS;
+	if (!choose(&cipher_openssl_chacha))
+		return -ENOSYS;
+	done = true;
+	return 0;
+}
+
+const char *cipher_name(enum cipher_suite suite)
+{
+	return (unsigned int)suite < N_SUITES ? names[suite] : NULL;
+}
+
+int cipher_by_name(const char *name, enum cipher_suite *suite)
+{
+	for (unsigned int i = 1; i < N_SUITES; i++) {
+		if (strcmp(name, names[i]) == 0) {
+			*suite = (enum cipher_suite)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+const char *cipher_implementation(enum cipher_suite suite)
+{
+	if (suite == CIPHER_XOR)
+		return "portable";
+	return (unsigned int)suite < N_SUITES && chosen[suite] ? chosen[suite]->name : NULL;
+}
+
+enum cipher_suite cipher_default(void)
+{
+	return has_aes_instructions() ? CIPHER_AES_256_GCM : CIPHER_CHACHA20_POLY1305;
+}
+
+/* What runs this key, or NULL: the number may come from shared memory. */
+static const struct cipher_aead *runs(uint32_t suite)
+{
+	return suite < N_SUITES ? chosen[suite] : NULL;
+}
+
+void cipher_impl_key(const struct cipher_aead *a, struct cipher_key *key, const uint8_t *secret)
+{
+	memset(key, 0, sizeof(*key));
+	memcpy(key->secret, secret, CIPHER_KEY_SIZE);
+	key->suite = a->suite;
+	key->serial = take_serial();
+	if (a->schedule)
+		a->schedule(key);
+}
+
+int cipher_key_set(struct cipher_key *key, enum cipher_suite suite, const uint8_t *secret)
+{
+	const struct cipher_aead *a = runs(suite);
+
+	if (!a)
+		return -EINVAL;
+	cipher_impl_key(a, key, secret);
+	return 0;
+}
+
+int cipher_seal(const struct cipher_key *key, const uint8_t nonce[CIPHER_NONCE_SIZE],
+		const void *aad, size_t aad_size, void *data, size_t size,
+		uint8_t tag[CIPHER_TAG_SIZE])
+{
+	const struct cipher_aead *a = runs(key->suite);
+	const struct cipher_piece p = { nonce, aad, aad_size, data, size };
+
+	return a ? a->seal(key, &p, tag) : -EINVAL;
+}
+
+int cipher_open(const struct cipher_key *key, const uint8_t nonce[CIPHER_NONCE_SIZE],
+		const void *aad, size_t aad_size, void *data, size_t size,
+		const uint8_t tag[CIPHER_TAG_SIZE])
+{
+	const struct cipher_aead *a = runs(key->suite);
+	const struct cipher_piece p = { nonce, aad, aad_size, data, size };
+	int r = a ? a->open(key, &p, tag) : -EINVAL;
+
+	if (r)
+		secmem_wipe(data, size);
+	return r;
+}
+
+void cipher_thread_fini(void)
+{
+	cipher_openssl_thread_fini();
+}

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Vaults: see vault.h for the contract.
+ *
+ * Both copies of the configuration are kept from vault_open on.  Without a
+ * key a damaged copy can look whole (a flipped digit in a salt), so
+ * vault_unlock has the last word: a secret that opens only the backup is good
+ * exactly if the primary then fails its MAC.  If the primary passes, the
+ * secret is an old one that was changed.
+ */
+#include "fs/vault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "base/secmem.h"
+#include "fs/vault_config.h"
+#include "fs/vault_files.h"
+#include "fs/vault_kdf.h"
+#include "fs/vault_why.h"
+
+enum {
+	SETTLE_MS = 30 * 1000, /* how long a settling mount is waited for */
+	POLL_MS = 20,
+};
+
+struct copy {
+	int state; /* as vault_files_load */
+	struct vault_config config;
+	struct vault_config_problem problem;
+};
+
+struct vault {
+	char *path; /* as given, for the log */
+	int fd;	    /* VAULT; its flock says "in use" */
+	int tree_fd;
+	int mounted_fd; /* VAULT/tree; its flock says "mounted" */
+	enum vault_lock lock;
+	struct copy copies[2];
+	enum vault_copy current;
+	uint32_t unlocked; /* index of the slot that opened */
+	struct keyring *keys;
+};
+
+/* What unlocking derives on its way, in secmem. */
+struct derived {
+	uint8_t kek[VAULT_CONFIG_KEK_SIZE];
+	uint8_t master[KEYS_MASTER_SIZE];
+};
+
+static struct vault_config *config_of(struct vault *v)
+{
+	return &v->copies[v->current].config;
+}
+
+/* ---- creating ---------------------------------------------------------- */
+
+/* A new salt, nonce and wrapping of master in slot. */
+static int slot_seal(const struct vault_config *config, struct vault_config_slot *slot,
+		     const struct vault_secret *secret, const uint8_t master[KEYS_MASTER_SIZE])
+{
+	struct derived *d = secmem_new(sizeof(*d));
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	randombytes_buf(slot->salt, sizeof(slot->salt));
+	randombytes_buf(slot->nonce, sizeof(slot->nonce));
+	r = vault_kdf_run(&slot->info.kdf, slot->salt, secret, d->kek);
+	if (!r)
+		r = vault_config_wrap(config, slot, d->kek, master);
+	secmem_free(d);
+	return r;
+}
+
+static int first_slot(struct vault_config *config, const struct vault_create *how,
+		      const struct vault_secret *secret, const struct keyring *keys)
+{
+	struct vault_config_slot *slot = &config->slots[0];
+	const char *label = how->label ? how->label : "passphrase";
+
+	if (!vault_config_label_is_valid(label)) {
+		vault_why_set("a label is 1 to 63 bytes of text");
+		return -EINVAL;
+	}
+	config->n_slots = 1;
+	slot->info.id = 1;
+	strcpy(slot->info.type, "passphrase");
+	strcpy(slot->info.label, label); /* checked: it fits */
+	slot->info.kdf = how->kdf;
+	return slot_seal(config, slot, secret, keys->master);
+}
+
+static int config_create(struct vault_config *config, const struct vault_create *how,
+			 const struct vault_secret *secret)
+{
+	struct vault_create chosen = *how;
+	struct derived *d = secmem_new(sizeof(*d));
+	struct keyring *keys = secmem_new(sizeof(*keys));
+	int r = -ENOMEM;
+
+	memset(config, 0, sizeof(*config));
+	if (!d || !keys)
+		goto out;
+	r = vault_kdf_choose(&chosen.kdf);
+	if (r)
+		goto out;
+	randombytes_buf(config->id, sizeof(config->id));
+	randombytes_buf(d->master, sizeof(d->master));
+	config->suite = how->suite;
+	config->created = (int64_t)time(NULL);
+	r = keys_derive(d->master, keys);
+	if (!r)
+		r = first_slot(config, &chosen, secret, keys);
+	if (!r)
+		r = vault_config_mac(config, keys, config->mac);
+out:
+	secmem_free(keys);
+	secmem_free(d);
+	return r;
+}
+
+/* Make the name of a new directory durable; what cannot be opened, cannot. */
+static void sync_parent(int dirfd)
+{
+	int fd = openat(dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && fsync(fd))
+		log_warn("the directory above the vault could not be synced: %s", strerror(errno));
+	fdio_close(fd);
+}
+
+/* Tree and configuration in an open, locked directory that is blank. */
+static int populate(int dirfd, const struct vault_config *config)
+{
+	int r = vault_files_clear(dirfd);
+
+	if (!r && mkdirat(dirfd, "tree", 0700))
+		r = -errno;
+	if (!r)
+		r = vault_files_store(dirfd, config, true);
+	if (r)
+		(void)vault_files_clear(dirfd); /* the failure before it counts */
+	return r;
+}
+
+static int directory_create(const char *path, const struct vault_config *config)
+{
+	int fd;
+	int r;
+
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return -errno;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOTDIR ? VAULT_EXISTS : -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		r = errno == EWOULDBLOCK ? VAULT_EXISTS : -errno;
+	} else {
+		r = vault_files_is_blank(fd);
+		if (r >= 0)
+			r = r ? populate(fd, config) : VAULT_EXISTS;
+	}
+	if (!r)
+		sync_parent(fd);
+	fdio_close(fd);
+	return r;
+}
+
+int vault_create_check(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	vault_why_clear();
+	if (fd < 0)
+		return errno == ENOENT ? 0 : errno == ENOTDIR ? VAULT_EXISTS : -errno;
+	r = vault_files_is_blank(fd);
+	fdio_close(fd);
+	return r < 0 ? r : r ? 0 : VAULT_EXISTS;
+}
+
+int vault_create(const char *path, const struct vault_create *how,
+		 const struct vault_secret *passphrase)
+{
+	struct vault_config *config;
+	int r;
+
+	vault_why_clear();
+	if (passphrase->size == 0 || passphrase->size > VAULT_PASSPHRASE_MAX)
+		return -EINVAL;
+	r = vault_create_check(path);
+	if (r)
+		return r;
+	config = malloc(sizeof(*config));
+	if (!config)
+		return -ENOMEM;
+	r = config_create(config, how, passphrase);
+	if (!r)
+		r = directory_create(path, config);
+	free(config);
+	return r;
+}
+
+/* ---- opening ----------------------------------------------------------- */
+
+static int open_directory(struct vault *v, const char *path)
+{
+	v->path = strdup(path);
+	if (!v->path)
+		return -ENOMEM;
+	v->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (v->fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? VAULT_NOT_FOUND : -errno;
+	return 0;
+}
+
+static bool has_configuration(const struct vault *v)
+{
+	return !faccessat(v->fd, vault_files_name(VAULT_PRIMARY), F_OK, AT_SYMLINK_NOFOLLOW) ||
+	       !faccessat(v->fd, vault_files_name(VAULT_BACKUP), F_OK, AT_SYMLINK_NOFOLLOW);
+}
+
+static int open_tree(struct vault *v)
+{
+	v->mounted_fd = openat(v->fd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (v->mounted_fd >= 0) {
+		v->tree_fd = openat(v->mounted_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return v->tree_fd < 0 ? -errno : 0;
+	}
+	if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+		return -errno;
+	if (!has_configuration(v))
+		return VAULT_NOT_FOUND;
+	vault_why_set("damaged: the directory tree/ in it is missing");
+	return VAULT_DAMAGED;
+}
+
+/* Poll, because a lock with a limit on the wait needs signals otherwise. */
+static int wait_in_use(const struct vault *v, int operation)
+{
+	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
+
+	for (int waited = 0; waited <= SETTLE_MS; waited += POLL_MS) {
+		if (!flock(v->fd, operation | LOCK_NB))
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (waited == 0)
+			log_info("%s: waiting for its last mount to settle", v->path);
+		(void)nanosleep(&pause, NULL); /* shorter by a signal is fine */
+	}
+	return VAULT_IN_USE;
+}
+
+static int lock(struct vault *v, enum vault_lock wanted)
+{
+	int operation = wanted == VAULT_EXCLUSIVE ? LOCK_EX : LOCK_SH;
+
+	v->lock = wanted;
+	if (wanted == VAULT_NO_LOCK)
+		return 0;
+	if (wanted == VAULT_EXCLUSIVE && faccessat(v->fd, ".", W_OK, AT_EACCESS))
+		return -errno;
+	if (flock(v->mounted_fd, operation | LOCK_NB))
+		return errno == EWOULDBLOCK ? VAULT_IN_USE : -errno;
+	return wait_in_use(v, operation);
+}
+
+/* Neither copy is of use: never a vault, or one whose configuration is lost. */
+static int nothing_usable(const struct vault *v)
+{
+	const struct copy *primary = &v->copies[VAULT_PRIMARY];
+	const struct copy *backup = &v->copies[VAULT_BACKUP];
+	int r;
+
+	if (primary->state == VAULT_NOT_FOUND && backup->state == VAULT_NOT_FOUND) {
+		r = vault_files_tree_is_empty(v->fd);
+		if (r)
+			return r < 0 ? r : VAULT_NOT_FOUND;
+	}
+	vault_why_set("damaged: %s: %s; %s: %s (restore one from a backup)",
+		      vault_files_name(VAULT_PRIMARY), primary->problem.text,
+		      vault_files_name(VAULT_BACKUP), backup->problem.text);
+	return VAULT_DAMAGED;
+}
+
+/* Choose the copy to go on with, as far as that can be told without a key. */
+static int choose_copy(struct vault *v)
+{
+	const struct copy *primary = &v->copies[VAULT_PRIMARY];
+	const struct copy *backup = &v->copies[VAULT_BACKUP];
+
+	v->current = VAULT_PRIMARY;
+	if (primary->state != VAULT_NOT_FOUND && primary->state != VAULT_DAMAGED)
+		return primary->state;
+	if (backup->state == VAULT_NOT_FOUND || backup->state == VAULT_DAMAGED)
+		return nothing_usable(v);
+	if (backup->state)
+		return backup->state;
+	v->current = VAULT_BACKUP;
+	log_warn("%s: %s: %s; using %s", v->path, vault_files_name(VAULT_PRIMARY),
+		 primary->problem.text, vault_files_name(VAULT_BACKUP));
+	return 0;
+}
+
+static int load(struct vault *v)
+{
+	for (enum vault_copy i = VAULT_PRIMARY; i <= VAULT_BACKUP; i++) {
+		struct copy *copy = &v->copies[i];
+
+		copy->state = vault_files_load(v->fd, i, &copy->config, &copy->problem);
+	}
+	return choose_copy(v);
+}
+
+int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
+{
+	struct vault *v = calloc(1, sizeof(*v));
+	int r;
+
+	vault_why_clear();
+	*out = NULL;
+	if (!v)
+		return -ENOMEM;
+	v->fd = v->tree_fd = v->mounted_fd = -1;
+	r = open_directory(v, path);
+	if (!r)
+		r = open_tree(v);
+	if (!r)
+		r = lock(v, wanted);
+	if (!r)
+		r = load(v);
+	if (!r) {
+		*out = v;
+		v = NULL;
+	}
+	vault_close(v);
+	return r;
+}
+
+/* ---- unlocking --------------------------------------------------------- */
+
+/* True if config has the MAC that keys give it. */
+static int mac_check(const struct vault_config *config, const struct keyring *keys)
+{
+	uint8_t mac[VAULT_CONFIG_MAC_SIZE];
+	int r = vault_config_mac(config, keys, mac);
+
+	if (r)
+		return r;
+	return secmem_equal(mac, config->mac, sizeof(mac)) ? 0 : VAULT_DAMAGED;
+}
+
+/* Which slot opens: 0, d->master and *index; VAULT_WRONG_KEY or -errno. */
+static int find_slot(const struct vault_config *config, const struct vault_secret *secret,
+		     struct derived *d, uint32_t *index)
+{
+	int r = VAULT_WRONG_KEY;
+
+	for (*index = 0; *index < config->n_slots; (*index)++) {
+		const struct vault_config_slot *slot = &config->slots[*index];
+
+		r = vault_kdf_run(&slot->info.kdf, slot->salt, secret, d->kek);
+		if (!r)
+			r = vault_config_unwrap(config, slot, d->kek, d->master);
+		if (r != VAULT_WRONG_KEY)
+			break;
+	}
+	return r;
+}
+
+/* Fill v->keys from one copy: 0, VAULT_WRONG_KEY, VAULT_DAMAGED or -errno. */
+static int unlock_copy(struct vault *v, enum vault_copy copy, const struct vault_secret *secret)
+{
+	const struct vault_config *config = &v->copies[copy].config;
+	struct derived *d = secmem_new(sizeof(*d));
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	r = find_slot(config, secret, d, &v->unlocked);
+	if (!r)
+		r = keys_derive(d->master, v->keys);
+	if (!r)
+		r = mac_check(config, v->keys);
+	if (!r)
+		v->current = copy;
+	secmem_free(d);
+	return r;
+}
+
+static bool copies_differ(const struct vault *v)
+{
+	const struct copy *a = &v->copies[VAULT_PRIMARY];
+	const struct copy *b = &v->copies[VAULT_BACKUP];
+
+	/* Decoding starts from zeros, so that padding compares equal. */
+	return a->state != b->state || memcmp(&a->config, &b->config, sizeof(a->config)) != 0;
+}
+
+/* The primary did not open, with answer r: is the backup the true one? */
+static int unlock_backup(struct vault *v, int r, const struct vault_secret *secret)
+{
+	int r_backup;
+
+	if (v->copies[VAULT_BACKUP].state || !copies_differ(v))
+		return r;
+	r_backup = unlock_copy(v, VAULT_BACKUP, secret);
+	if (r_backup == VAULT_WRONG_KEY)
+		return r;
+	if (r_backup)
+		return r_backup;
+	if (!mac_check(&v->copies[VAULT_PRIMARY].config, v->keys)) {
+		v->current = VAULT_PRIMARY; /* whole, and the secret an old one */
+		return VAULT_WRONG_KEY;
+	}
+	log_warn("%s: %s is damaged; using %s", v->path, vault_files_name(VAULT_PRIMARY),
+		 vault_files_name(VAULT_BACKUP));
+	return 0;
+}
+
+static int unlock_any(struct vault *v, const struct vault_secret *secret)
+{
+	int r;
+
+	if (v->copies[VAULT_PRIMARY].state)
+		return unlock_copy(v, VAULT_BACKUP, secret);
+	r = unlock_copy(v, VAULT_PRIMARY, secret);
+	return r > 0 ? unlock_backup(v, r, secret) : r;
+}
+
+/* Make both files the one that proved true, if this process may write. */
+static void repair(struct vault *v)
+{
+	int r;
+
+	if (v->lock != VAULT_EXCLUSIVE || !copies_differ(v))
+		return;
+	r = vault_files_store(v->fd, config_of(v), false);
+	if (r) {
+		log_warn("%s: configuration could not be repaired: %s", v->path, strerror(-r));
+		return;
+	}
+	v->copies[!v->current] = v->copies[v->current];
+	log_info("%s: both copies of the configuration are whole again", v->path);
+}
+
+static void forget_keys(struct vault *v)
+{
+	secmem_free(v->keys);
+	v->keys = NULL;
+}
+
+int vault_unlock(struct vault *v, const struct vault_secret *secret)
+{
+	int r;
+
+	vault_why_clear();
+	forget_keys(v);
+	if (secret->size == 0 || secret->size > VAULT_PASSPHRASE_MAX)
+		return VAULT_WRONG_KEY;
+	v->keys = secmem_new(sizeof(*v->keys));
+	if (!v->keys)
+		return -ENOMEM;
+	r = unlock_any(v, secret);
+	if (r) {
+		forget_keys(v);
+		if (r == VAULT_DAMAGED)
+			vault_why_set("tampered with: %s was changed without the key",
+				      vault_files_name(VAULT_PRIMARY));
+		return r;
+	}
+	repair(v);
+	return 0;
+}
+
+int vault_change_secret(struct vault *v, const struct vault_secret *secret,
+			const struct vault_kdf *kdf)
+{
+	struct vault_config *config;
+	struct vault_config_slot *slot;
+	int r;
+
+	vault_why_clear();
+	if (!v->keys || v->lock != VAULT_EXCLUSIVE || secret->size == 0 ||
+	    secret->size > VAULT_PASSPHRASE_MAX)
+		return -EINVAL;
+	config = malloc(sizeof(*config));
+	if (!config)
+		return -ENOMEM;
+	*config = *config_of(v);
+	slot = &config->slots[v->unlocked];
+	slot->info.kdf = *kdf;
+	r = vault_kdf_choose(&slot->info.kdf);
+	if (!r)
+		r = slot_seal(config, slot, secret, v->keys->master);
+	if (!r)
+		r = vault_config_mac(config, v->keys, config->mac);
+	if (!r)
+		r = vault_files_store(v->fd, config, false);
+	if (!r)
+		v->copies[VAULT_PRIMARY].config = v->copies[VAULT_BACKUP].config = *config;
+	free(config);
+	return r;
+}
+
+/* ---- answering --------------------------------------------------------- */
+
+void vault_info(const struct vault *v, struct vault_info *info)
+{
+	const struct vault_config *config = &v->copies[v->current].config;
+
+	memset(info, 0, sizeof(*info));
+	info->version = VAULT_CONFIG_VERSION;
+	memcpy(info->id, config->id, sizeof(info->id));
+	info->suite = config->suite;
+	info->created = config->created;
+	info->n_slots = config->n_slots;
+	for (uint32_t i = 0; i < config->n_slots; i++)
+		info->slots[i] = config->slots[i].info;
+}
+
+const struct keyring *vault_keys(const struct vault *v)
+{
+	return v->keys;
+}
+
+int vault_tree_fd(const struct vault *v)
+{
+	return v->tree_fd;
+}
+
+/* ---- ending ------------------------------------------------------------ */
+
+void vault_ending(struct vault *v)
+{
+	if (v->lock != VAULT_NO_LOCK)
+		(void)flock(v->mounted_fd, LOCK_UN); /* cannot fail; closing does it, too */
+}
+
+void vault_close(struct vault *v)
+{
+	if (!v)
+		return;
+	forget_keys(v);
+	fdio_close(v->mounted_fd);
+	fdio_close(v->tree_fd);
+	fdio_close(v->fd);
+	free(v->path);
+	free(v);
+}

@@ -1,0 +1,162 @@
+#!/bin/bash
+# The cryptfs command, as a table: what is typed, the exit status, the message.
+set -u
+: "${CRYPTFS:?the path of the cryptfs command}"
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/test_cli.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+kdf='--kdf-memory 64 --kdf-operations 3'
+
+fail() {
+	echo "FAILED: $*" >&2
+	failures=$((failures + 1))
+}
+
+# says STATUS WORDS COMMAND LINE: WORDS on the only line of standard error, or
+# with "-" nothing there.  The command line is split into words by the shell.
+says() {
+	local status=0 expected=$1 words=$2
+	shift 2
+	# shellcheck disable=SC2086 # is meant to be split
+	"$CRYPTFS" $* </dev/null >out 2>err || status=$?
+	[ "$status" = "$expected" ] || fail "'$*': exit $status, not $expected: $(cat err)"
+	if [ "$words" = - ]; then
+		[ ! -s err ] || fail "'$*' said: $(cat err)"
+		return
+	fi
+	[ "$(wc -l <err)" = 1 ] || fail "'$*': not one line: $(cat err)"
+	grep -q '^cryptfs: ' err || fail "'$*': no name before it: $(cat err)"
+	grep -qF -- "$words" err || fail "'$*': no '$words' in: $(cat err)"
+}
+
+# prints WORDS: what the last command's standard output must hold.
+prints() {
+	grep -qF -- "$1" out || fail "no '$1' in: $(cat out)"
+}
+
+echo secret >secret
+echo sekret >sekret
+printf 'raw\0bytes' >key
+: >empty
+chmod 600 secret sekret key empty
+mkdir full && echo 'dear diary' >full/letter
+touch file
+
+# ---- usage
+says 1 'no command given' ''
+says 1 'unknown command frob (see cryptfs --help)' frob
+says 1 'unknown command inti (did you mean init?)' inti
+says 1 'unknown command paswd (did you mean passwd?)' paswd v
+says 1 'unknown option --frob' --frob
+says 0 - --help
+prints 'usage: cryptfs COMMAND'
+says 0 - --version
+prints 'cryptfs '
+for command in init passwd info; do
+	says 0 - $command --help
+	prints "usage: cryptfs $command"
+	[ "$(wc -l <out)" -le 24 ] || fail "the help of $command does not fit on a screen"
+	[ "$(wc -L <out)" -le 80 ] || fail "the help of $command is too wide"
+	says 0 - $command -h
+	says 1 'no VAULT given' $command
+	says 1 'what is b?' $command a b
+	says 1 '--frobnicate' $command --frobnicate a
+	says 1 '-x' $command -x a
+done
+says 1 '--ciper (did you mean --cipher?)' init --ciper xor v
+says 1 '--cipher needs a value' init --cipher
+says 1 '--json=1 takes no value' info --json=1 v
+says 1 'unknown cipher rot13' init --cipher rot13 v
+says 1 'not 1 to 63 bytes' init --label= v
+for value in 2 65 -3 3x x 18446744073709551619; do
+	says 1 "--kdf-operations $value: not a number from 3 to 64" init --kdf-operations $value v
+done
+for value in 0 63 4097 ''; do
+	says 1 "--kdf-memory $value: not a number from 64 to 4096" init "--kdf-memory=$value" v
+done
+[ ! -e v ] || fail "a refused command made something"
+
+# ---- init
+says 1 'cannot create full: not an empty directory' init --passfile secret full
+[ "$(ls -A full)" = letter ] || fail "init changed a directory that it refused"
+says 1 'cannot create file: not an empty directory' init --passfile secret file
+says 2 'cannot create missing/v: No such file or directory' init --passfile secret $kdf missing/v
+says 2 'no passphrase from nowhere: No such file or directory' init --passfile nowhere v
+says 2 'no passphrase from extpass: the program' init --extpass false v
+says 4 'no passphrase from empty: it is empty' init --passfile empty v
+[ ! -e v ] || fail "a failed init left something behind"
+says 0 - init --passfile secret $kdf v
+prints 'created v ('
+says 1 'cannot create v: not an empty directory' init --passfile secret v
+mkdir bare
+says 0 - init --keyfile key --label 'door' --cipher chacha20-poly1305 $kdf bare
+says 0 'xor is not encryption' init --cipher xor --passfile secret $kdf x
+says 1 'not an empty directory' init --cipher xor --passfile secret x
+chmod 644 secret
+says 0 'secret can be read by other users' init --passfile secret $kdf w
+chmod 600 secret
+
+# ---- info
+says 0 - info v
+prints 'slot 1   passphrase "passphrase", argon2id, 64 MiB, 3 operations'
+says 0 - info bare
+prints 'cipher   chacha20-poly1305'
+prints '"door"'
+says 0 - info x
+prints 'xor is not encryption'
+says 0 - info --json v
+grep -q '"encrypted": true' out || fail "info --json: $(cat out)"
+says 0 - info --json x
+grep -q '"encrypted": false' out || fail "info --json of xor: $(cat out)"
+says 3 'cannot open missing: no vault there' info missing
+says 3 'cannot open full: no vault there' info full
+says 3 'cannot open file: no vault there' info file
+if [ -c /dev/full ]; then
+	status=0
+	"$CRYPTFS" info v >/dev/full 2>err || status=$?
+	[ "$status" = 2 ] && grep -q 'cannot write the output' err || fail "a full device: $status"
+fi
+
+# ---- passwd
+says 4 'cannot unlock v: wrong passphrase' passwd --passfile sekret --new-passfile secret $kdf v
+says 3 'cannot open missing: no vault there' passwd --passfile sekret missing
+says 4 'no passphrase from empty: it is empty' passwd --passfile secret --new-passfile empty $kdf v
+says 0 - passwd --passfile secret --new-passfile sekret $kdf v
+says 4 'wrong passphrase' passwd --passfile secret --new-passfile secret $kdf v
+says 0 - passwd --extpass 'cat${IFS}sekret' --new-keyfile key $kdf v
+says 0 - passwd --keyfile key --new-passfile secret $kdf v
+printf 'secret\nthird\n' | "$CRYPTFS" passwd --passfile - --new-passfile - $kdf v >out 2>err ||
+	fail "two passphrases from standard input: $(cat err)"
+echo third >sekret
+says 0 - passwd --passfile sekret --new-passfile secret $kdf v
+
+# ---- a vault in use: both directories locked as a mount does it
+exec 8<v 9<v/tree
+flock -n 8 && flock -n 9 || fail "the test could not lock"
+says 6 'cannot open v: in use' passwd --passfile secret --new-passfile secret $kdf v
+says 0 - info v
+exec 8<&- 9<&-
+
+# ---- damage
+cp v/cryptfs.conf good
+echo rubbish >v/cryptfs.conf
+says 0 'cryptfs.conf: not JSON from line 1 on; using cryptfs.conf.bak' info v
+echo rubbish >v/cryptfs.conf.bak
+says 5 'cannot open v: damaged: cryptfs.conf: not JSON' info v
+says 5 'cannot open v: damaged: cryptfs.conf: not JSON' passwd --passfile secret v
+sed 's/"created": ./"created": 9/' good | tee v/cryptfs.conf >v/cryptfs.conf.bak
+says 5 'cannot unlock v: tampered with' passwd --passfile secret --new-passfile secret $kdf v
+sed 's/"min_reader": 1/"min_reader": 7/' good | tee v/cryptfs.conf >v/cryptfs.conf.bak
+says 2 'cannot open v: made for a newer cryptfs' info v
+cp good v/cryptfs.conf
+cp good v/cryptfs.conf.bak
+says 0 - passwd --passfile secret --new-passfile secret $kdf v
+touch v/tree/something
+rm v/cryptfs.conf v/cryptfs.conf.bak
+says 5 'cannot open v: damaged: cryptfs.conf: missing' info v
+says 1 'not an empty directory' init --passfile secret v
+
+[ "$failures" = 0 ] || exit 1
+echo "cli: all as the table says"

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/vault_config.h"
+
+#define HEX16 "000102030405060708090a0b0c0d0e0f"
+#define HEX24 "000102030405060708090a0b0c0d0e0f1011121314151617"
+#define HEX48 HEX24 HEX24
+
+#define SLOT(id)                                                                                   \
+	"{\"id\":" #id ",\"type\":\"passphrase\",\"label\":\"home\",\"kdf\":{\"name\":"            \
+	"\"argon2id\",\"memory\":67108864,\"operations\":3},\"salt\":\"" HEX16                     \
+	"\",\"nonce\":\"" HEX24 "\",\"wrapped\":\"" HEX48 "\"}"
+
+static const char whole[] = "{\"version\":1,\"min_reader\":1,\"id\":\"" HEX16
+			    "\",\"suite\":\"aes-256-gcm\","
+			    "\"flags\":[],\"created\":1700000000,\"slots\":[" SLOT(
+				    1) "],\"mac\":\"" HEX16 HEX16 "\"}";
+
+/* whole with the first occurrence of a piece replaced; caller frees. */
+static char *with(const char *piece, const char *instead)
+{
+	const char *at = strstr(whole, piece);
+	char *json = NULL;
+
+	assert_non_null(at);
+	assert_true(asprintf(&json, "%.*s%s%s", (int)(at - whole), whole, instead,
+			     at + strlen(piece)) > 0);
+	return json;
+}
+
+static int decode(const char *json, struct vault_config_problem *problem)
+{
+	static struct vault_config config;
+
+	return vault_config_decode_why(json, strlen(json), &config, problem);
+}
+
+static void reads_what_the_format_page_shows(void **state)
+{
+	static struct vault_config config;
+
+	(void)state;
+	assert_int_equal(vault_config_decode(whole, strlen(whole), &config), 0);
+	assert_int_equal(config.suite, CIPHER_AES_256_GCM);
+	assert_int_equal(config.created, 1700000000);
+	assert_int_equal(config.n_slots, 1);
+	assert_int_equal(config.slots[0].info.id, 1);
+	assert_int_equal(config.slots[0].info.kdf.memory, 64 << 20);
+	assert_int_equal(config.slots[0].info.kdf.operations, 3);
+	assert_string_equal(config.slots[0].info.type, "passphrase");
+	assert_string_equal(config.slots[0].info.label, "home");
+	assert_int_equal(config.slots[0].wrapped[47], 0x17);
+	assert_int_equal(config.mac[17], 1);
+}
+
+static void what_is_written_reads_back_the_same(void **state)
+{
+	static struct vault_config config, again;
+	char *json;
+
+	(void)state;
+	assert_int_equal(vault_config_decode(whole, strlen(whole), &config), 0);
+	assert_int_equal(vault_config_encode(&config, &json), 0);
+	assert_int_equal(vault_config_decode(json, strlen(json), &again), 0);
+	assert_memory_equal(&config, &again, sizeof(config));
+	free(json);
+}
+
+static void every_refusal_says_why(void **state)
+{
+	static const struct {
+		const char *piece, *instead;
+		int answer;
+		const char *why;
+	} refused[] = {
+		{ "{\"version\"", "[\"version\"", VAULT_DAMAGED, "not JSON" },
+		{ "\"version\":1", "\"version\":1,\"version\":1", VAULT_DAMAGED, "not JSON" },
+		{ "\"version\":1,", "", VAULT_DAMAGED, "no version" },
+		{ "\"version\":1", "\"version\":\"1\"", VAULT_DAMAGED, "no version" },
+		{ "\"version\":1", "\"version\":0", VAULT_DAMAGED, "no version" },
+		{ "\"version\":1", "\"version\":2", VAULT_TOO_NEW, "newer format" },
+		{ "\"min_reader\":1", "\"min_reader\":2", VAULT_TOO_NEW, "newer format" },
+		{ "\"flags\":[]", "\"flags\":[\"quantum\"]", VAULT_TOO_NEW, "feature" },
+		{ "\"flags\":[]", "\"flags\":{}", VAULT_DAMAGED, "mistyped" },
+		{ "\"flags\":[]", "\"flags\":[],\"x\":1", VAULT_DAMAGED, "unknown" },
+		{ "\"id\":\"00", "\"id\":\"0", VAULT_DAMAGED, "malformed id" },
+		{ "\"id\":\"00", "\"id\":\"0000", VAULT_DAMAGED, "malformed id" },
+		{ "\"id\":\"00", "\"id\":\"0x", VAULT_DAMAGED, "malformed id" },
+		{ "0e0f\",\"suite", "0e0F\",\"suite", VAULT_DAMAGED, "malformed id" },
+		{ "aes-256-gcm", "rot13", VAULT_DAMAGED, "cipher suite" },
+		{ "\"created\":1", "\"created\":-1", VAULT_DAMAGED, "1970" },
+		{ "\"created\":1700000000", "\"created\":17.0", VAULT_DAMAGED, "mistyped" },
+		{ "\"mac\":\"00", "\"mac\":\"", VAULT_DAMAGED, "malformed MAC" },
+		{ SLOT(1), "", VAULT_DAMAGED, "0 slots" },
+		{ SLOT(1), "7", VAULT_DAMAGED, "slot 1: a member" },
+		{ SLOT(1), SLOT(1) "," SLOT(1), VAULT_DAMAGED, "two slots have one id" },
+		{ "{\"id\":1,", "{\"id\":0,", VAULT_DAMAGED, "slot 1: id" },
+		{ "{\"id\":1,", "{\"id\":4294967297,", VAULT_DAMAGED, "slot 1: id" },
+		{ "{\"id\":1,", "{\"id\":1,\"x\":1,", VAULT_DAMAGED, "slot 1: a member" },
+		{ "\"passphrase\"", "\"smoke signal\"", VAULT_DAMAGED, "unknown type" },
+		{ "\"home\"", "\"\"", VAULT_DAMAGED, "bad label" },
+		{ "\"home\"", "\"a\\u0007b\"", VAULT_DAMAGED, "bad label" },
+		{ "\"home\"", "\"" HEX24 HEX16 "\"", VAULT_DAMAGED, "bad label" },
+		{ "argon2id", "md5", VAULT_DAMAGED, "unknown key derivation" },
+		{ "67108864", "8388607", VAULT_DAMAGED, "out of range" },
+		{ "67108864", "4294967297", VAULT_DAMAGED, "out of range" },
+		{ "67108864", "-67108864", VAULT_DAMAGED, "out of range" },
+		{ "\"operations\":3", "\"operations\":0", VAULT_DAMAGED, "out of range" },
+		{ "\"operations\":3", "\"operations\":65", VAULT_DAMAGED, "out of range" },
+		{ "\"operations\":3", "\"operations\":3,\"x\":1", VAULT_DAMAGED, "a member" },
+		{ "\"salt\":\"00", "\"salt\":\"", VAULT_DAMAGED, "malformed" },
+		{ "\"nonce\":\"00", "\"nonce\":\"0g", VAULT_DAMAGED, "malformed" },
+		{ "\"wrapped\":\"00", "\"wrapped\":\"0000", VAULT_DAMAGED, "malformed" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		struct vault_config_problem problem;
+		char *json = with(refused[i].piece, refused[i].instead);
+		int r = decode(json, &problem);
+
+		if (r != refused[i].answer || !strstr(problem.text, refused[i].why))
+			fail_msg("%s: answer %d, \"%s\"", json, r, problem.text);
+		free(json);
+	}
+}
+
+static void bounds_themselves_are_accepted(void **state)
+{
+	static const char *const accepted[][2] = {
+		{ "67108864", "8388608" },
+		{ "67108864", "4294967296" },
+		{ "\"operations\":3", "\"operations\":1" },
+		{ "\"operations\":3", "\"operations\":64" },
+		{ "\"passphrase\"", "\"recovery\"" },
+		{ SLOT(1), SLOT(1) "," SLOT(2) },
+		{ "\"home\"", "\"sch\xc3\xb6n\"" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(accepted) / sizeof(accepted[0]); i++) {
+		struct vault_config_problem problem;
+		char *json = with(accepted[i][0], accepted[i][1]);
+
+		if (decode(json, &problem))
+			fail_msg("%s: \"%s\"", json, problem.text);
+		free(json);
+	}
+}
+
+/* whole with n slots. */
+static char *with_slots(int n)
+{
+	char *slots = calloc(1, (size_t)n * (sizeof(SLOT(1)) + 2));
+	char *json;
+
+	for (int i = 1; i <= n; i++) {
+		char *end = slots + strlen(slots);
+
+		(void)sprintf(end, "%s%.*s%d%s", i > 1 ? "," : "", 6, SLOT(1), i, &SLOT(1)[7]);
+	}
+	json = with(SLOT(1), slots);
+	free(slots);
+	return json;
+}
+
+static void takes_32_slots_and_no_more(void **state)
+{
+	struct vault_config_problem problem;
+	char *most = with_slots(VAULT_MAX_SLOTS);
+	char *more = with_slots(VAULT_MAX_SLOTS + 1);
+
+	(void)state;
+	assert_int_equal(decode(most, &problem), 0);
+	assert_int_equal(decode(more, &problem), VAULT_DAMAGED);
+	free(most);
+	free(more);
+}
+
+static void more_than_a_mebibyte_is_refused(void **state)
+{
+	size_t size = VAULT_CONFIG_MAX_SIZE + 1;
+	char *json = malloc(size);
+	static struct vault_config config;
+
+	(void)state;
+	memset(json, ' ', size);
+	memcpy(json, whole, strlen(whole));
+	assert_int_equal(vault_config_decode(json, size - 1, &config), 0);
+	assert_int_equal(vault_config_decode(json, size, &config), VAULT_DAMAGED);
+	free(json);
+}
+
+static void no_cut_of_it_is_accepted(void **state)
+{
+	static struct vault_config config;
+
+	(void)state;
+	for (size_t size = 0; size < strlen(whole); size++)
+		assert_int_equal(vault_config_decode(whole, size, &config), VAULT_DAMAGED);
+}
+
+/* ---- what the MAC and the wrapping cover ------------------------------- */
+
+static struct keyring ring = { .config = "a key of thirty-two bytes here." };
+
+static void the_mac_covers_every_member(void **state)
+{
+	static const char *const changes[][2] = {
+		{ "\"id\":\"00", "\"id\":\"01" },
+		{ "aes-256-gcm", "chacha20-poly1305" },
+		{ "\"created\":17", "\"created\":18" },
+		{ "{\"id\":1,", "{\"id\":2," },
+		{ "\"passphrase\"", "\"recovery\"" },
+		{ "\"home\"", "\"work\"" },
+		{ "67108864", "67109888" },
+		{ "\"operations\":3", "\"operations\":4" },
+		{ "\"salt\":\"00", "\"salt\":\"01" },
+		{ "\"nonce\":\"00", "\"nonce\":\"01" },
+		{ "\"wrapped\":\"00", "\"wrapped\":\"01" },
+		{ SLOT(1), SLOT(1) "," SLOT(2) },
+	};
+	static struct vault_config config;
+	uint8_t mac[VAULT_CONFIG_MAC_SIZE];
+
+	(void)state;
+	assert_int_equal(vault_config_decode(whole, strlen(whole), &config), 0);
+	assert_int_equal(vault_config_mac(&config, &ring, mac), 0);
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		uint8_t other[VAULT_CONFIG_MAC_SIZE];
+		char *json = with(changes[i][0], changes[i][1]);
+
+		assert_int_equal(vault_config_decode(json, strlen(json), &config), 0);
+		assert_int_equal(vault_config_mac(&config, &ring, other), 0);
+		if (memcmp(mac, other, sizeof(mac)) == 0)
+			fail_msg("the MAC does not notice %s", changes[i][1]);
+		free(json);
+	}
+}
+
+static void the_mac_needs_the_key_and_does_not_cover_itself(void **state)
+{
+	static struct vault_config config;
+	struct keyring other_ring = ring;
+	uint8_t mac[VAULT_CONFIG_MAC_SIZE], other[VAULT_CONFIG_MAC_SIZE];
+
+	(void)state;
+	assert_int_equal(vault_config_decode(whole, strlen(whole), &config), 0);
+	assert_int_equal(vault_config_mac(&config, &ring, mac), 0);
+	config.mac[0] ^= 1;
+	assert_int_equal(vault_config_mac(&config, &ring, other), 0);
+	assert_memory_equal(mac, other, sizeof(mac));
+	other_ring.config[0] ^= 1;
+	assert_int_equal(vault_config_mac(&config, &other_ring, other), 0);
+	assert_memory_not_equal(mac, other, sizeof(mac));
+}
+
+static void a_wrapped_key_opens_only_in_its_place(void **state)
+{
+	static struct vault_config config;
+	const uint8_t kek[VAULT_CONFIG_KEK_SIZE] = { 1 };
+	const uint8_t wrong[VAULT_CONFIG_KEK_SIZE] = { 2 };
+	const uint8_t master[KEYS_MASTER_SIZE] = { 3 };
+	uint8_t got[KEYS_MASTER_SIZE];
+	struct vault_config_slot *slot = &config.slots[0];
+
+	(void)state;
+	assert_int_equal(vault_config_decode(whole, strlen(whole), &config), 0);
+	assert_int_equal(vault_config_wrap(&config, slot, kek, master), 0);
+	assert_int_equal(vault_config_unwrap(&config, slot, kek, got), 0);
+	assert_memory_equal(got, master, sizeof(got));
+
+#define REFUSED(change, undo)                                                                      \
+	do {                                                                                       \
+		change;                                                                            \
+		assert_int_equal(vault_config_unwrap(&config, slot, kek, got), VAULT_WRONG_KEY);   \
+		undo;                                                                              \
+		assert_int_equal(vault_config_unwrap(&config, slot, kek, got), 0);                 \
+	} while (0)
+
+	REFUSED(config.id[0]++, config.id[0]--);
+	REFUSED(slot->info.id++, slot->info.id--);
+	REFUSED(slot->info.kdf.memory++, slot->info.kdf.memory--);
+	REFUSED(slot->info.kdf.operations++, slot->info.kdf.operations--);
+	REFUSED(slot->info.label[0]++, slot->info.label[0]--);
+	REFUSED(slot->info.type[0]++, slot->info.type[0]--);
+	REFUSED(slot->salt[0]++, slot->salt[0]--);
+	REFUSED(slot->nonce[0]++, slot->nonce[0]--);
+	REFUSED(slot->wrapped[0]++, slot->wrapped[0]--);
+	REFUSED(slot->wrapped[47]++, slot->wrapped[47]--);
+	assert_int_equal(vault_config_unwrap(&config, slot, wrong, got), VAULT_WRONG_KEY);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reads_what_the_format_page_shows),
+		cmocka_unit_test(what_is_written_reads_back_the_same),
+		cmocka_unit_test(every_refusal_says_why),
+		cmocka_unit_test(bounds_themselves_are_accepted),
+		cmocka_unit_test(takes_32_slots_and_no_more),
+		cmocka_unit_test(more_than_a_mebibyte_is_refused),
+		cmocka_unit_test(no_cut_of_it_is_accepted),
+		cmocka_unit_test(the_mac_covers_every_member),
+		cmocka_unit_test(the_mac_needs_the_key_and_does_not_cover_itself),
+		cmocka_unit_test(a_wrapped_key_opens_only_in_its_place),
+	};
+
+	alarm(60); /* a hang is a failure */
+	return cmocka_run_group_tests_name("vault_config", tests, NULL, NULL);
+}

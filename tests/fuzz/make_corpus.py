@@ -1,0 +1,89 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Write the seeds in corpus/: a few small inputs that reach every mode of
+every harness.  The first byte chooses the mode (see fuzz.h); the harnesses do
+the sealing, so no seed needs a key.  Usage: make_corpus.py"""
+
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).resolve().parent / "corpus"
+HASH = b"A" * 43
+
+
+def header(length, flags, rest=bytes(436 - 12)):
+    clear = b"cryptfsH" + bytes(range(32)) + struct.pack("<Q", 7) + bytes(12 + 16)
+    return clear + struct.pack("<QI", length, flags) + rest
+
+
+def half(sequence):
+    return bytes(range(1, 29)) + struct.pack("<I", sequence)
+
+
+SEEDS = {
+    "dirrec": {
+        "as-it-is": b"\0cryptfsD" + bytes(64),
+        "sealed": b"\1cryptfsD" + bytes(range(48)) + bytes(16),
+        "sealed-bad-magic": b"\1cryptfsX" + bytes(64),
+        "too-long": b"\0cryptfsD" + bytes(65),
+    },
+    "entry": {
+        "hole": bytes(64) + struct.pack("<Q", 4096),
+        "one-half": half(1) + bytes(32) + struct.pack("<Q", 1024),
+        "two-halves": half(1) + half(2) + struct.pack("<Q", 50 * 4096 + 1),
+        "wrapped": half(0xFFFFFFFF) + half(1) + struct.pack("<Q", 1 << 62),
+    },
+    "header": {
+        "as-it-is": b"\0" + header(100, 1 | 4),
+        "small": b"\1" + header(3071, 4),
+        "small-too-long": b"\1" + header(3072, 4),
+        "big": b"\1" + header(1 << 62, 2),
+        "too-big": b"\1" + header((1 << 62) + 1, 0),
+        "unknown-flag": b"\1" + header(0, 1 << 6),
+        "all-fields": b"\1" + header(5, 63, bytes([1] * 100) + bytes(324)),
+        "padding": b"\1" + header(5, 0, bytes(423) + b"\1"),
+    },
+    "links": {
+        "as-it-is": b"\0" + b"A" * 50,
+        "two": b"\0" + b"A" * 50 + b"." + b"B" * 50,
+        "sidecar": b"\0@",
+        "sealed": b"\2../target",
+        "sealed-second": b"\1../target",
+        "sealed-zero": b"\2a\0b",
+        "sealed-long": b"\2" + b"x" * 4095,
+    },
+    "names": {
+        "as-it-is": b"\0" + HASH,
+        "long": b"\0long." + HASH,
+        "sidecar-name": b"\0long." + HASH + b".name",
+        "link-sidecar": b"\0link." + HASH,
+        "record": b"\0.cryptfs-dir",
+        "temporary": b"\0.cryptfs-tmp.1",
+        "sealed": b"\1name",
+        "sealed-dot": b"\1.",
+        "sealed-slash": b"\1a/b",
+        "sealed-zero": b"\1a\0b",
+        "sealed-padded": b"\1a" + bytes(20),
+        "sealed-160": b"\1" + b"n" * 160,
+        "sealed-161": b"\1" + b"n" * 161,
+        "sealed-255": b"\1" + b"n" * 255,
+        "sidecar": b"\2" + bytes(272),
+    },
+    "xattrs": {
+        "as-it-is": b"\0user.cryptfs." + HASH,
+        "record": b"\0user.cryptfs.dir",
+        "foreign": b"\0user.mime_type",
+        "sealed": b"\1mime_type",
+        "sealed-160": b"\1" + b"n" * 160,
+        "sealed-161": b"\1" + b"n" * 161,
+        "sealed-zero": b"\1a\0b",
+        "value": b"\2text/plain",
+        "value-empty": b"\2",
+    },
+}
+
+for name, seeds in SEEDS.items():
+    folder = HERE / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, content in seeds.items():
+        (folder / seed).write_bytes(content)
