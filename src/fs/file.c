@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One open file: locking, and which of the three layouts does the work.  See
+ * file.h for the contract, file_*.c for the layouts.
+ */
+#include "fs/file_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/fdio.h"
+#include "base/secmem.h"
+
+static bool is_xor(const struct file *f)
+{
+	return f->store->suite == CIPHER_XOR;
+}
+
+static struct file *file_new(const struct store *store, int fd, bool writable)
+{
+	struct file *f = calloc(1, sizeof(*f));
+
+	if (f && pthread_rwlock_init(&f->lock, NULL)) {
+		free(f);
+		f = NULL;
+	}
+	if (!f) {
+		fdio_close(fd);
+		return NULL;
+	}
+	f->store = store;
+	f->fd = fd;
+	f->writable = writable;
+	f->tags = tags_new();
+	if (!f->tags) {
+		file_close(f);
+		return NULL;
+	}
+	return f;
+}
+
+void file_close(struct file *f)
+{
+	if (!f)
+		return;
+	tags_free(f->tags);
+	fdio_close(f->fd);
+	pthread_rwlock_destroy(&f->lock);
+	secmem_wipe(f, sizeof(*f));
+	free(f);
+}
+
+static int draw_id(uint8_t id[KEYS_FILE_ID_SIZE])
+{
+	return getrandom(id, KEYS_FILE_ID_SIZE, 0) == KEYS_FILE_ID_SIZE ? 0 : -EIO;
+}
+
+/* Both slots with one write: the first header, and nothing in the other. */
+static int write_first_header(struct file *f, struct io *io)
+{
+	int slot;
+	int r;
+
+	f->current = 1;
+	r = header_prepare(f, io, &slot);
+	if (!r)
+		r = fdio_pwrite_full(f->fd, f->raw, sizeof(f->raw), 0);
+	if (!r)
+		header_commit(f, slot);
+	return r;
+}
+
+int file_create(const struct store *store, struct io *io, int fd,
+		const uint8_t binding[FORMAT_BINDING_SIZE], struct file **out)
+{
+	struct file *f = file_new(store, fd, true);
+	int r = 0;
+
+	*out = NULL;
+	if (!f)
+		return -ENOMEM;
+	if (is_xor(f)) {
+		*out = f;
+		return 0;
+	}
+	f->header.flags = FORMAT_DIRTY | FORMAT_SMALL;
+	f->small = true;
+	memcpy(f->header.bindings[0], binding, FORMAT_BINDING_SIZE);
+	r = draw_id(f->header.id);
+	if (!r)
+		r = write_first_header(f, io);
+	if (r)
+		file_close(f);
+	else
+		*out = f;
+	return r;
+}
+
+static int load_xor(struct file *f)
+{
+	struct stat st;
+
+	if (fstat(f->fd, &st))
+		return -errno;
+	f->length = (uint64_t)st.st_size;
+	return 0;
+}
+
+int file_open(const struct store *store, struct io *io, int fd, bool writable, bool trusted,
+	      struct file **out)
+{
+	struct file *f = file_new(store, fd, writable);
+	int r;
+
+	*out = NULL;
+	if (!f)
+		return -ENOMEM;
+	r = is_xor(f) ? load_xor(f) : header_load(f, io);
+	if (r) {
+		file_close(f);
+		return r;
+	}
+	if (trusted)
+		f->suspect = false;
+	*out = f;
+	return 0;
+}
+
+void file_upgrade(struct file *f, int fd)
+{
+	pthread_rwlock_wrlock(&f->lock);
+	/* The number stays, for those who sync without the lock. */
+	f->writable = dup3(fd, f->fd, O_CLOEXEC) >= 0;
+	pthread_rwlock_unlock(&f->lock);
+	fdio_close(fd);
+}
+
+bool file_writable(const struct file *f)
+{
+	return f->writable;
+}
+
+int file_fd(const struct file *f)
+{
+	return f->fd;
+}
+
+const uint8_t *file_id(const struct file *f)
+{
+	return f->header.id;
+}
+
+/* ---- content ------------------------------------------------------------- */
+
+int file_read(struct file *f, struct io *io, uint64_t offset, size_t size, const void **data,
+	      size_t *done, uint64_t *bad)
+{
+	size_t skip = 0;
+	int r = 0;
+
+	*done = 0;
+	*bad = 0;
+	*data = io->data + IO_DATA;
+	if (size > IO_MAX_SIZE)
+		size = IO_MAX_SIZE;
+	io->used = true;
+	pthread_rwlock_rdlock(&f->lock);
+	if (offset >= f->length || !size)
+		goto out;
+	if (size > f->length - offset)
+		size = (size_t)(f->length - offset);
+	if (is_xor(f)) {
+		r = xor_read(f, io, offset, size);
+	} else if (f->small) {
+		skip = (size_t)offset;
+		r = small_load(f, io, IO_DATA);
+	} else {
+		skip = (size_t)(offset % FORMAT_BLOCK_SIZE);
+		r = blocks_read(f, io, offset, size, bad);
+	}
+	if (!r) {
+		*data = io->data + IO_DATA + skip;
+		*done = size;
+	}
+out:
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}
+
+static int write_sealed(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad)
+{
+	int r = 0;
+
+	if (f->small && offset + size <= FORMAT_SMALL_MAX)
+		return small_write(f, io, offset, size);
+	if (f->small)
+		r = small_grow(f, io);
+	if (!r)
+		r = blocks_write(f, io, offset, size, bad);
+	if (r && !f->small)
+		blocks_restore_size(f);
+	return r;
+}
+
+int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool append,
+	       uint64_t *bad)
+{
+	int r;
+
+	*bad = 0;
+	io->used = true;
+	pthread_rwlock_wrlock(&f->lock);
+	if (append)
+		offset = f->length;
+	if (!f->writable)
+		r = -EBADF;
+	else if (!size || size > IO_MAX_SIZE)
+		r = -EINVAL;
+	else if (offset > FORMAT_MAX_LENGTH - size)
+		r = -EFBIG;
+	else if (is_xor(f))
+		r = xor_write(f, io, offset, size);
+	else
+		r = write_sealed(f, io, offset, size, bad);
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}
+
+static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
+{
+	int r = 0;
+
+	if (length == f->length)
+		return 0;
+	if (f->small && length <= FORMAT_SMALL_MAX)
+		return small_resize(f, io, length);
+	if (f->small)
+		r = small_grow(f, io);
+	if (!r)
+		r = length > f->length ? blocks_extend(f, io, length, bad)
+				       : blocks_cut(f, io, length, bad);
+	if (r && !f->small)
+		blocks_restore_size(f);
+	return r;
+}
+
+int file_truncate(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
+{
+	int r;
+
+	*bad = 0;
+	io->used = true;
+	pthread_rwlock_wrlock(&f->lock);
+	if (!f->writable)
+		r = -EBADF;
+	else if (length > FORMAT_MAX_LENGTH)
+		r = -EFBIG;
+	else if (is_xor(f))
+		r = xor_resize(f, io, length);
+	else
+		r = resize_sealed(f, io, length, bad);
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}
+
+int file_sync(struct file *f, bool data_only)
+{
+	/* DIRTY stays: the next write needs no barrier then (settling clears it). */
+	if (data_only ? fdatasync(f->fd) : fsync(f->fd))
+		return -errno;
+	return 0;
+}
+
+/* ---- settling ------------------------------------------------------------ */
+
+static bool is_unsettled(const struct file *f)
+{
+	return !is_xor(f) && f->writable && (f->header.flags & FORMAT_DIRTY || f->rebound);
+}
+
+bool file_is_unsettled(struct file *f)
+{
+	bool yes;
+
+	pthread_rwlock_rdlock(&f->lock);
+	yes = is_unsettled(f);
+	pthread_rwlock_unlock(&f->lock);
+	return yes;
+}
+
+bool file_is_suspect(struct file *f)
+{
+	return f->suspect;
+}
+
+bool file_was_changed(struct file *f)
+{
+	return f->changes != 0;
+}
+
+/* Leave no half-entry of a dead writer, some blocks at a time. */
+static int resolve_all(struct file *f, struct io *io)
+{
+	uint64_t first = 0;
+	int r = 0;
+
+	for (bool more = true; more && !r; first += IO_MAX_BLOCKS) {
+		pthread_rwlock_wrlock(&f->lock);
+		if (!f->suspect || f->small || first >= blocks_of(f->length)) {
+			f->suspect = f->suspect && r;
+			more = false;
+		} else {
+			r = blocks_resolve(f, io, first, IO_MAX_BLOCKS);
+			f->changes++;
+		}
+		pthread_rwlock_unlock(&f->lock);
+	}
+	return r;
+}
+
+static int write_clean_header(struct file *f, struct io *io)
+{
+	struct format_header old = f->header;
+	int r;
+
+	f->header.flags &= ~(uint32_t)(FORMAT_DIRTY | FORMAT_SMALL);
+	f->header.flags |= f->small ? FORMAT_SMALL : 0;
+	f->header.length = f->length;
+	r = header_write_quietly(f, io);
+	if (r)
+		f->header = old;
+	else
+		f->rebound = false;
+	return r;
+}
+
+int file_settle(struct file *f, struct io *io, bool synced)
+{
+	uint64_t changes;
+	int r = 0;
+
+	io->used = true;
+	if (f->suspect)
+		r = resolve_all(f, io);
+	if (r)
+		return r;
+	pthread_rwlock_rdlock(&f->lock);
+	changes = f->changes;
+	pthread_rwlock_unlock(&f->lock);
+	if ((!synced || changes) && fdatasync(f->fd))
+		return -errno;
+
+	pthread_rwlock_wrlock(&f->lock);
+	if (f->changes != changes)
+		r = FILE_CHANGED;
+	else if (f->suspect || f->header.flags & (FORMAT_SHRINKING | FORMAT_GROWING))
+		r = FILE_DAMAGED;
+	else if (is_unsettled(f))
+		r = write_clean_header(f, io);
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}
+
+/* ---- bindings ------------------------------------------------------------ */
+
+bool file_is_bound(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE])
+{
+	bool bound;
+
+	pthread_rwlock_rdlock(&f->lock);
+	bound = is_xor(f) || f->header.flags & FORMAT_MULTI ||
+		!memcmp(f->header.bindings[0], binding, FORMAT_BINDING_SIZE) ||
+		!memcmp(f->header.bindings[1], binding, FORMAT_BINDING_SIZE);
+	pthread_rwlock_unlock(&f->lock);
+	return bound;
+}
+
+int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BINDING_SIZE],
+		   const uint8_t there[FORMAT_BINDING_SIZE])
+{
+	int r = 0;
+
+	pthread_rwlock_wrlock(&f->lock);
+	if (!is_xor(f) && !(f->header.flags & FORMAT_MULTI)) {
+		memcpy(f->header.bindings[0], here, FORMAT_BINDING_SIZE);
+		memcpy(f->header.bindings[1], there, FORMAT_BINDING_SIZE);
+		r = header_write_quietly(f, io);
+		f->rebound = true;
+	}
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}
+
+void file_bind_only(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE])
+{
+	pthread_rwlock_wrlock(&f->lock);
+	if (!(f->header.flags & FORMAT_MULTI)) {
+		memcpy(f->header.bindings[0], binding, FORMAT_BINDING_SIZE);
+		memset(f->header.bindings[1], 0, FORMAT_BINDING_SIZE);
+	}
+	pthread_rwlock_unlock(&f->lock);
+}
+
+int file_unbind(struct file *f, struct io *io)
+{
+	int r = 0;
+
+	pthread_rwlock_wrlock(&f->lock);
+	if (!is_xor(f) && !(f->header.flags & FORMAT_MULTI)) {
+		f->header.flags |= FORMAT_MULTI;
+		memset(f->header.bindings, 0, sizeof(f->header.bindings));
+		r = header_write_quietly(f, io);
+		if (r)
+			f->header.flags &= ~(uint32_t)FORMAT_MULTI;
+	}
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}

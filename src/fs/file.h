@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * file - the content of one open backing file: read, write, truncate, sync,
+ * and its header.  docs/format.md says what lies where and in which order it
+ * is written, so that a death at any instruction leaves every acknowledged
+ * write readable.
+ *
+ * All handles of an inode share one struct file.  Every function may be
+ * called from several threads, each with an io of its own; reads of a file
+ * go on side by side, changes exclude everything else.
+ *
+ * A file of a `xor` vault has no header: no id, no bindings, no damage.
+ *
+ * Results: 0, a positive FILE_* answer, or a negative errno.  A failed change
+ * leaves the length and the earlier content as they were.
+ */
+#ifndef FS_FILE_H
+#define FS_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fs/format.h"
+#include "fs/io.h"
+
+enum {
+	FILE_DAMAGED = 1, /* does not authenticate, or a shape no writer leaves */
+	FILE_CHANGED,	  /* settle: written to meanwhile; try again later */
+};
+
+struct file;
+
+/*
+ * Make the empty backing file fd a content file of length 0 with this
+ * binding.  fd (O_RDWR) is the file's from now on, also on failure.
+ */
+int file_create(const struct store *store, struct io *io, int fd,
+		const uint8_t binding[FORMAT_BINDING_SIZE], struct file **out);
+
+/*
+ * Open a content file.  fd is the file's from now on, also on failure;
+ * writable says whether it was opened O_RDWR.  trusted means that this mount
+ * wrote the file last: a DIRTY header is then no sign of a dead writer.
+ */
+int file_open(const struct store *store, struct io *io, int fd, bool writable, bool trusted,
+	      struct file **out);
+
+/* Wipe and close.  NULL is fine. */
+void file_close(struct file *f);
+
+/* Take fd (O_RDWR, of the same backing file) in place of a read-only one. */
+void file_upgrade(struct file *f, int fd);
+bool file_writable(const struct file *f);
+
+/* The backing descriptor, borrowed, for fstat and the like. */
+int file_fd(const struct file *f);
+
+/* 32 bytes; all zeros in a `xor` vault. */
+const uint8_t *file_id(const struct file *f);
+
+/* Whether the header lets the file be where binding says. */
+bool file_is_bound(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE]);
+
+/*
+ * Read up to size bytes (at most IO_MAX_SIZE) at offset: *data points into
+ * io's slot, *done is 0 at the end of the file.  With FILE_DAMAGED, *bad is
+ * the index of the first block that did not open.
+ */
+int file_read(struct file *f, struct io *io, uint64_t offset, size_t size, const void **data,
+	      size_t *done, uint64_t *bad);
+
+/*
+ * Write size bytes (1..IO_MAX_SIZE) at offset, or at the end with append.
+ * The payload lies at io->data + IO_DATA and is encrypted there.
+ */
+int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool append,
+	       uint64_t *bad);
+
+/* Cut or extend (by a hole) to length. */
+int file_truncate(struct file *f, struct io *io, uint64_t length, uint64_t *bad);
+
+/* Make what was written durable. */
+int file_sync(struct file *f, bool data_only);
+
+/*
+ * Seal the true length and clear DIRTY, if that is due; synced says that what
+ * was there when the file was opened is durable already.  Times of the file stay.  0, FILE_CHANGED,
+ * FILE_DAMAGED or -errno.
+ */
+int file_settle(struct file *f, struct io *io, bool synced);
+
+/* True while the header on disk is not what file_settle would leave. */
+bool file_is_unsettled(struct file *f);
+
+/* Whether DIRTY was set on disk by a writer that is not this mount. */
+bool file_is_suspect(struct file *f);
+
+/* Whether this struct file wrote content. */
+bool file_was_changed(struct file *f);
+
+/* Let the file be in both places: before a rename.  Times stay. */
+int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BINDING_SIZE],
+		   const uint8_t there[FORMAT_BINDING_SIZE]);
+
+/* Make binding the only one, on disk with the next header: after a rename. */
+void file_bind_only(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE]);
+
+/* Free the file from bindings for good: before a second hard link. */
+int file_unbind(struct file *f, struct io *io);
+
+#endif /* FS_FILE_H */

@@ -1,0 +1,669 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Content in blocks of 4096 bytes, each with a tag entry of two halves.
+ *
+ * A change of a block goes to the half that is not current, and the entry is
+ * written before the data.  Whichever of the two a death cuts off, one half
+ * still opens what is there.  A tag page lies right before its blocks, so a
+ * run that starts at a group's first block is one write that keeps this order
+ * by itself; any other run is a write of entries, then one of everything else.
+ */
+#include "fs/file_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/fdio.h"
+#include "base/secmem.h"
+
+/* A run of blocks: contiguous in the file and in the slot. */
+struct run {
+	uint64_t first;
+	uint32_t n;
+	uint32_t at;	  /* slot offset of the first block */
+	size_t size;	  /* bytes; the last block may be short */
+	uint8_t *entries; /* 64 bytes each */
+};
+
+static struct run run_of(struct io *io, uint64_t first, uint64_t last, uint64_t length, uint32_t at)
+{
+	uint64_t end = (last + 1) * FORMAT_BLOCK_SIZE;
+
+	if (end > length)
+		end = length;
+	return (struct run){ .first = first,
+			     .n = (uint32_t)(last - first + 1),
+			     .at = at,
+			     .size = (size_t)(end - first * FORMAT_BLOCK_SIZE),
+			     .entries = io->entries };
+}
+
+static size_t run_block_size(const struct run *run, uint32_t i)
+{
+	size_t left = run->size - (size_t)i * FORMAT_BLOCK_SIZE;
+
+	return left < FORMAT_BLOCK_SIZE ? left : FORMAT_BLOCK_SIZE;
+}
+
+static const uint8_t *half_of(const uint8_t *entry, int half)
+{
+	return entry + (size_t)half * FORMAT_HALF_SIZE;
+}
+
+/* ---- gathering what is contiguous on disk -------------------------------- */
+
+/*
+ * The pieces of a run as they lie on disk from the first block on: data of
+ * the first group, then for each further group its tag page and its data.
+ * page_of says where the tag page of a group is in memory.
+ */
+static size_t lay_out(const struct run *run, struct io *io, struct iovec *iov,
+		      void *(*page_of)(const struct run *run, struct io *io, uint64_t group))
+{
+	uint64_t block = run->first;
+	uint64_t end = run->first + run->n;
+	uint8_t *data = io->data + run->at;
+	size_t left = run->size;
+	size_t n = 0;
+
+	while (block < end) {
+		uint64_t group = format_group(block);
+		uint64_t stop = format_group_first(group) + format_group_blocks(group);
+		size_t size = (size_t)((stop < end ? stop : end) - block) * FORMAT_BLOCK_SIZE;
+
+		if (block != run->first)
+			iov[n++] = (struct iovec){ page_of(run, io, group), FORMAT_BLOCK_SIZE };
+		if (size > left)
+			size = left;
+		iov[n++] = (struct iovec){ data, size };
+		data += size;
+		left -= size;
+		block = stop;
+	}
+	return n;
+}
+
+enum { MAX_PIECES = 2 * IO_MAX_GROUPS + 1 };
+
+static void *page_to_read(const struct run *run, struct io *io, uint64_t group)
+{
+	return io->pages[group - format_group(run->first) - 1];
+}
+
+static void *page_to_write(const struct run *run, struct io *io, uint64_t group)
+{
+	(void)io;
+	return run->entries + (size_t)(format_group_first(group) - run->first) * FORMAT_ENTRY_SIZE;
+}
+
+static size_t total(const struct iovec *iov, size_t n)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += iov[i].iov_len;
+	return sum;
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+/* Read the ciphertext and the entries of a run. */
+static int load(struct file *f, struct io *io, const struct run *run)
+{
+	struct iovec iov[MAX_PIECES];
+	size_t n = lay_out(run, io, iov, page_to_read);
+	size_t wanted = total(iov, n);
+	uint64_t group = format_group(run->first);
+	ssize_t got = fdio_preadv_some(f->fd, iov, n, (off_t)format_block_offset(run->first));
+
+	if (got < 0)
+		return (int)got;
+	if ((size_t)got != wanted)
+		return FILE_DAMAGED; /* shorter than its length says */
+	for (uint64_t g = group + 1; g <= format_group(run->first + run->n - 1); g++)
+		tags_fill(f->tags, g, io->pages[g - group - 1]);
+	return tags_read(f->tags, f->fd, run->first, run->n, run->entries);
+}
+
+/* Fill the record of block i from one half of its entry. */
+static void use_half(struct io *io, const struct run *run, uint32_t i, int which)
+{
+	struct engine_record *record = &io->records[i];
+	struct format_half half;
+
+	format_half_decode(half_of(run->entries + (size_t)i * FORMAT_ENTRY_SIZE, which), &half);
+	memcpy(record->nonce, half.nonce, sizeof(record->nonce));
+	memcpy(record->tag, half.tag, sizeof(record->tag));
+	record->sequence = half.sequence;
+	record->status = ENGINE_PENDING;
+}
+
+static int run_engine(struct file *f, struct io *io, enum engine_op op, uint32_t at, size_t size,
+		      uint32_t record, uint64_t position)
+{
+	struct engine_batch batch = { .op = op,
+				      .offset = at,
+				      .size = (uint32_t)size,
+				      .first_record = record,
+				      .position = position };
+	int r = io_load_key(io, f->store->suite, f->header.id);
+
+	return r ? r : engine_run(io->engine, io->slot, &batch);
+}
+
+/* Block i did not open with its current half: read it again, try the other. */
+static int open_with_other_half(struct file *f, struct io *io, const struct run *run, uint32_t i)
+{
+	const uint8_t *entry = run->entries + (size_t)i * FORMAT_ENTRY_SIZE;
+	int other = 1 - format_entry_current(entry);
+	uint32_t at = run->at + i * FORMAT_BLOCK_SIZE;
+	size_t size = run_block_size(run, i);
+	int r;
+
+	if (bytes_are_zero(half_of(entry, other), FORMAT_HALF_SIZE))
+		return FILE_DAMAGED;
+	r = fdio_pread_full(f->fd, io->data + at, size, (off_t)format_block_offset(run->first + i));
+	if (r)
+		return r == -ENODATA ? FILE_DAMAGED : r;
+	use_half(io, run, i, other);
+	r = run_engine(f, io, ENGINE_OPEN, at, size, i, run->first + i);
+	return r == ENGINE_DAMAGED ? FILE_DAMAGED : r;
+}
+
+/* Prepare the records of a run; holes become zeros.  *sealed: any that is none. */
+static int prepare_open(struct file *f, struct io *io, const struct run *run, bool *sealed,
+			uint64_t *bad)
+{
+	*sealed = false;
+	for (uint32_t i = 0; i < run->n; i++) {
+		const uint8_t *entry = run->entries + (size_t)i * FORMAT_ENTRY_SIZE;
+
+		if (!format_entry_is_hole(entry)) {
+			use_half(io, run, i, format_entry_current(entry));
+			*sealed = true;
+			continue;
+		}
+		if (!(f->header.flags & FORMAT_HAS_HOLES)) {
+			*bad = run->first + i;
+			return FILE_DAMAGED;
+		}
+		memset(io->data + run->at + (size_t)i * FORMAT_BLOCK_SIZE, 0,
+		       run_block_size(run, i));
+		io->records[i].status = ENGINE_SKIP;
+	}
+	return 0;
+}
+
+/* Open a run whose ciphertext and entries are loaded. */
+static int open_run(struct file *f, struct io *io, const struct run *run, uint64_t *bad)
+{
+	bool sealed;
+	int r = prepare_open(f, io, run, &sealed, bad);
+
+	if (r || !sealed)
+		return r;
+	r = run_engine(f, io, ENGINE_OPEN, run->at, run->size, 0, run->first);
+	if (r != ENGINE_DAMAGED)
+		return r;
+	for (uint32_t i = 0; i < run->n; i++) {
+		if (io->records[i].status != ENGINE_FORGED)
+			continue;
+		r = open_with_other_half(f, io, run, i);
+		if (r) {
+			*bad = run->first + i;
+			return r;
+		}
+	}
+	return 0;
+}
+
+int blocks_read(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad)
+{
+	uint64_t first = offset / FORMAT_BLOCK_SIZE;
+	uint64_t last = (offset + size - 1) / FORMAT_BLOCK_SIZE;
+	struct run run = run_of(io, first, last, f->length, IO_DATA);
+	int r = load(f, io, &run);
+
+	if (r == FILE_DAMAGED)
+		*bad = first;
+	return r ? r : open_run(f, io, &run, bad);
+}
+
+/* ---- writing ------------------------------------------------------------- */
+
+/*
+ * Decrypt one block of the file as it is to slot offset at, zero-padded to a
+ * whole block: the old edge of a write.  Uses the entries of the run before
+ * they are changed.
+ */
+static int load_edge(struct file *f, struct io *io, uint64_t index, uint32_t at, uint64_t *bad)
+{
+	uint8_t entry[FORMAT_ENTRY_SIZE];
+	struct run run = { .first = index, .n = 1, .at = at, .entries = entry };
+	int r;
+
+	memset(io->data + at, 0, FORMAT_BLOCK_SIZE);
+	if (index >= blocks_of(f->length))
+		return 0;
+	run.size = block_size(index, f->length);
+	r = load(f, io, &run);
+	if (r == FILE_DAMAGED)
+		*bad = index;
+	return r ? r : open_run(f, io, &run, bad);
+}
+
+/* Draw a nonce and a sequence for block i and prepare its record. */
+static int renew(struct io *io, const struct run *run, uint32_t i)
+{
+	const uint8_t *entry = run->entries + (size_t)i * FORMAT_ENTRY_SIZE;
+	struct engine_record *record = &io->records[i];
+	struct format_half current;
+
+	format_half_decode(half_of(entry, format_entry_current(entry)), &current);
+	record->sequence = format_sequence_next(current.sequence);
+	record->status = ENGINE_PENDING;
+	return io_nonce(io, record->nonce);
+}
+
+/* Put what sealing gave into the half that is not current. */
+static void update_entry(const struct io *io, const struct run *run, uint32_t i)
+{
+	uint8_t *entry = run->entries + (size_t)i * FORMAT_ENTRY_SIZE;
+	const struct engine_record *record = &io->records[i];
+	int other = format_entry_is_hole(entry) ? 0 : 1 - format_entry_current(entry);
+	struct format_half half = { .sequence = record->sequence };
+
+	memcpy(half.nonce, record->nonce, sizeof(half.nonce));
+	memcpy(half.tag, record->tag, sizeof(half.tag));
+	format_half_encode(&half, entry + (size_t)other * FORMAT_HALF_SIZE);
+}
+
+/*
+ * Entries of the run and of what else lies on its last tag page; those of
+ * blocks that do not exist yet are zeros, whatever the disk says.
+ */
+static int load_entries(struct file *f, const struct run *run)
+{
+	uint64_t group = format_group(run->first + run->n - 1);
+	uint64_t end = format_group_first(group) + format_group_blocks(group);
+	uint64_t known = blocks_of(f->length);
+	uint32_t old = 0;
+
+	if (known > run->first)
+		old = (uint32_t)((known < end ? known : end) - run->first);
+	memset(run->entries + (size_t)old * FORMAT_ENTRY_SIZE, 0,
+	       (size_t)(end - run->first - old) * FORMAT_ENTRY_SIZE);
+	return old ? tags_read(f->tags, f->fd, run->first, old, run->entries) : 0;
+}
+
+/* Write entries, then data, with as few calls as the order allows. */
+static int store(struct file *f, struct io *io, const struct run *run)
+{
+	struct iovec iov[MAX_PIECES + 1];
+	size_t n = lay_out(run, io, iov + 1, page_to_write);
+	uint64_t group = format_group(run->first);
+	bool whole = run->first == format_group_first(group);
+	uint64_t stop = format_group_first(group) + format_group_blocks(group);
+	uint32_t in_first = stop - run->first < run->n ? (uint32_t)(stop - run->first) : run->n;
+	int r;
+
+	if (whole) {
+		/* The whole tag page, or the rest of the header page. */
+		iov[0].iov_base = run->entries;
+		iov[0].iov_len = (size_t)format_group_blocks(group) * FORMAT_ENTRY_SIZE;
+		return fdio_pwritev_full(f->fd, iov, n + 1, (off_t)format_entry_offset(run->first));
+	}
+	r = fdio_pwrite_full(f->fd, run->entries, (size_t)in_first * FORMAT_ENTRY_SIZE,
+			     (off_t)format_entry_offset(run->first));
+	if (!r)
+		r = fdio_pwritev_full(f->fd, iov + 1, n, (off_t)format_block_offset(run->first));
+	return r;
+}
+
+/* Seal the plaintext of a run in place and store it. */
+static int seal_and_store(struct file *f, struct io *io, const struct run *run)
+{
+	uint64_t group = format_group(run->first + run->n - 1);
+	uint64_t end = format_group_first(group) + format_group_blocks(group);
+	bool from_start = run->first == format_group_first(format_group(run->first));
+	bool to_end = from_start || format_group(run->first) != group;
+	int r = 0;
+
+	for (uint32_t i = 0; i < run->n && !r; i++)
+		r = renew(io, run, i);
+	if (!r)
+		r = run_engine(f, io, ENGINE_SEAL, run->at, run->size, 0, run->first);
+	if (r)
+		return r < 0 ? r : -EIO;
+	for (uint32_t i = 0; i < run->n; i++)
+		update_entry(io, run, i);
+	r = store(f, io, run);
+	if (r) {
+		/* Entries may be ahead of their data now. */
+		f->suspect = true;
+		tags_drop(f->tags);
+		return r;
+	}
+	tags_store(f->tags, run->first, to_end ? (uint32_t)(end - run->first) : run->n,
+		   run->entries);
+	return 0;
+}
+
+/*
+ * Fill up the first and the last block of a write from what the file holds.
+ * The old bytes move, not the new ones.
+ */
+static int merge_edges(struct file *f, struct io *io, uint64_t offset, uint64_t end,
+		       const struct run *run, uint64_t *bad)
+{
+	uint64_t last = run->first + run->n - 1;
+	size_t head = (size_t)(offset % FORMAT_BLOCK_SIZE);
+	size_t tail = (size_t)(run->first * FORMAT_BLOCK_SIZE + run->size - end);
+	uint32_t tail_edge = IO_EDGE;
+	int r = 0;
+
+	if (head)
+		r = load_edge(f, io, run->first, IO_EDGE, bad);
+	if (!r && tail && (!head || last != run->first)) {
+		tail_edge = IO_EDGE + FORMAT_BLOCK_SIZE;
+		r = load_edge(f, io, last, tail_edge, bad);
+	}
+	if (r)
+		return r;
+	memcpy(io->data + run->at, io->data + IO_EDGE, head);
+	if (tail)
+		memcpy(io->data + run->at + run->size - tail,
+		       io->data + tail_edge + end % FORMAT_BLOCK_SIZE, tail);
+	return 0;
+}
+
+int blocks_write(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad)
+{
+	uint64_t end = offset + size;
+	uint64_t length = end > f->length ? end : f->length;
+	uint64_t first = offset / FORMAT_BLOCK_SIZE;
+	uint64_t last = (end - 1) / FORMAT_BLOCK_SIZE;
+	uint32_t head = (uint32_t)(offset % FORMAT_BLOCK_SIZE);
+	struct run run = run_of(io, first, last, length, IO_DATA - head);
+	int r = 0;
+
+	/* No block before the first one may stay short or missing. */
+	if (first * FORMAT_BLOCK_SIZE > f->length)
+		r = blocks_extend(f, io, first * FORMAT_BLOCK_SIZE, bad);
+	if (!r)
+		r = header_mark_dirty(f, io, end > f->length);
+	if (!r && f->suspect)
+		r = blocks_resolve(f, io, first, run.n);
+	if (!r)
+		r = merge_edges(f, io, offset, end, &run, bad);
+	if (!r)
+		r = load_entries(f, &run);
+	if (!r)
+		r = seal_and_store(f, io, &run);
+	if (!r && end > f->length)
+		f->length = end;
+	return r;
+}
+
+/* Zero the entries on the last tag page that belong to no block any more. */
+static int clear_stale_entries(struct file *f)
+{
+	uint64_t first = blocks_of(f->length);
+	uint64_t group = format_group(first);
+	uint32_t n = (uint32_t)(format_group_first(group) + format_group_blocks(group) - first);
+	uint8_t entries[FORMAT_GROUP_BLOCKS * FORMAT_ENTRY_SIZE];
+	int r;
+
+	if (group && first == format_group_first(group))
+		return 0; /* its tag page does not exist yet */
+	r = tags_read(f->tags, f->fd, first, n, entries);
+	if (r || bytes_are_zero(entries, (size_t)n * FORMAT_ENTRY_SIZE))
+		return r;
+	memset(entries, 0, (size_t)n * FORMAT_ENTRY_SIZE);
+	r = fdio_pwrite_full(f->fd, entries, (size_t)n * FORMAT_ENTRY_SIZE,
+			     (off_t)format_entry_offset(first));
+	if (!r)
+		tags_store(f->tags, first, n, entries);
+	return r;
+}
+
+/* The short last block, if there is one and it is no hole, padded to size. */
+static int pad_last_block(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
+{
+	uint64_t last = f->length / FORMAT_BLOCK_SIZE;
+	struct run run = run_of(io, last, last, length, IO_EDGE);
+	int r;
+
+	if (f->length % FORMAT_BLOCK_SIZE == 0)
+		return 0;
+	if (f->suspect) {
+		r = blocks_resolve(f, io, last, 1);
+		if (r)
+			return r;
+	}
+	r = load_entries(f, &run);
+	if (r || format_entry_is_hole(run.entries))
+		return r;
+	r = load_edge(f, io, last, IO_EDGE, bad);
+	if (!r)
+		r = seal_and_store(f, io, &run);
+	return r;
+}
+
+int blocks_extend(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
+{
+	bool holes = blocks_of(length) > blocks_of(f->length);
+	int r = header_mark_dirty(f, io, true);
+
+	if (!r && holes && !(f->header.flags & FORMAT_HAS_HOLES)) {
+		f->header.flags |= FORMAT_HAS_HOLES;
+		r = header_write(f, io);
+	}
+	if (!r && holes)
+		r = clear_stale_entries(f);
+	if (!r)
+		r = pad_last_block(f, io, length, bad);
+	if (!r && ftruncate(f->fd, (off_t)format_big_size(length)))
+		r = -errno;
+	if (!r)
+		f->length = length;
+	return r;
+}
+
+/* ---- cutting ------------------------------------------------------------- */
+
+/* Nothing is left: a small file of length 0. */
+static int cut_to_nothing(struct file *f, struct io *io)
+{
+	int r;
+
+	f->header.flags |= FORMAT_SMALL;
+	f->header.length = 0;
+	r = header_write(f, io);
+	if (!r && ftruncate(f->fd, (off_t)format_small_size(0)))
+		r = -errno;
+	if (r) {
+		f->header.flags &= ~(uint32_t)FORMAT_SMALL;
+		return r;
+	}
+	f->header.flags &= ~(uint32_t)FORMAT_HAS_HOLES;
+	tags_drop(f->tags);
+	f->small = true;
+	f->suspect = false;
+	f->length = 0;
+	return 0;
+}
+
+static int cut_at(struct file *f, uint64_t length)
+{
+	if (ftruncate(f->fd, (off_t)format_big_size(length)))
+		return -errno;
+	tags_drop(f->tags);
+	f->length = length;
+	return 0;
+}
+
+static int end_cut(struct file *f, struct io *io)
+{
+	f->header.flags &= ~(uint32_t)FORMAT_SHRINKING;
+	f->header.shrink_length = 0;
+	memset(&f->header.moving, 0, sizeof(f->header.moving));
+	return header_write(f, io);
+}
+
+/* The new last block, decrypted at IO_EDGE and cut, replaces the old one. */
+static int cut_block(struct file *f, struct io *io, const struct run *run, uint64_t length)
+{
+	struct format_half *half = &f->header.moving;
+	int r = renew(io, run, 0);
+
+	if (!r)
+		r = run_engine(f, io, ENGINE_SEAL, run->at, run->size, 0, run->first);
+	if (r)
+		return r < 0 ? r : -EIO;
+	update_entry(io, run, 0);
+	format_half_decode(half_of(run->entries, format_entry_current(run->entries)), half);
+	f->header.flags |= FORMAT_SHRINKING;
+	f->header.shrink_length = length;
+	r = header_write(f, io);
+	if (!r)
+		r = store(f, io, run);
+	return r;
+}
+
+int blocks_cut(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
+{
+	uint64_t last = length / FORMAT_BLOCK_SIZE;
+	struct run run = run_of(io, last, last, length, IO_EDGE);
+	int r = header_mark_dirty(f, io, true);
+
+	if (r)
+		return r;
+	if (!length)
+		return cut_to_nothing(f, io);
+	if (length % FORMAT_BLOCK_SIZE == 0)
+		return cut_at(f, length);
+	if (f->suspect) {
+		r = blocks_resolve(f, io, last, 1);
+		if (r)
+			return r;
+	}
+	r = load_entries(f, &run);
+	if (r)
+		return r;
+	if (format_entry_is_hole(run.entries))
+		return cut_at(f, length);
+	r = load_edge(f, io, last, IO_EDGE, bad);
+	if (!r)
+		r = cut_block(f, io, &run, length);
+	if (!r)
+		r = cut_at(f, length);
+	if (r) {
+		f->suspect = true;
+		tags_drop(f->tags);
+		return r;
+	}
+	return end_cut(f, io);
+}
+
+int blocks_finish_cut(struct file *f, struct io *io)
+{
+	uint64_t length = f->header.shrink_length;
+	uint64_t last = length / FORMAT_BLOCK_SIZE;
+	uint8_t entry[FORMAT_ENTRY_SIZE] = { 0 };
+	struct run run = { .first = last, .n = 1, .at = IO_EDGE, .entries = entry };
+	uint64_t bad;
+	int r;
+
+	if (f->length > length && length % FORMAT_BLOCK_SIZE) {
+		r = load_edge(f, io, last, IO_EDGE, &bad);
+		if (r < 0)
+			return r;
+		if (r) {
+			/* The data is cut already: it must open as announced. */
+			run.size = (size_t)(length % FORMAT_BLOCK_SIZE);
+			format_half_encode(&f->header.moving, entry);
+			r = fdio_pread_full(f->fd, io->data + IO_EDGE, run.size,
+					    (off_t)format_block_offset(last));
+			if (!r)
+				r = open_run(f, io, &run, &bad);
+			if (r)
+				return r < 0 ? r : FILE_DAMAGED;
+			f->length = length;
+			if (f->writable)
+				r = cut_at(f, length);
+			if (r)
+				return r;
+		}
+	}
+	return f->writable ? end_cut(f, io) : 0;
+}
+
+/* ---- after a failure ----------------------------------------------------- */
+
+void blocks_restore_size(struct file *f)
+{
+	uint64_t size = format_big_size(f->length);
+	struct stat st;
+
+	if (fstat(f->fd, &st))
+		return; /* DIRTY tells the next reader */
+	if (f->length == 0 && st.st_size < FORMAT_BLOCK_SIZE) {
+		/* Nothing was written on the way from empty to blocks. */
+		f->small = true;
+		f->header.flags |= FORMAT_SMALL;
+		size = format_small_size(0);
+	}
+	if ((uint64_t)st.st_size > size)
+		(void)!ftruncate(f->fd, (off_t)size);
+}
+
+/* ---- after a dead writer ------------------------------------------------- */
+
+/* Find out which half of an entry opens its block and drop the other. */
+static int resolve_block(struct file *f, struct io *io, uint64_t index)
+{
+	uint8_t entry[FORMAT_ENTRY_SIZE];
+	struct run run = { .first = index,
+			   .n = 1,
+			   .at = IO_EDGE,
+			   .size = block_size(index, f->length),
+			   .entries = entry };
+	int wrong;
+	int r = tags_read(f->tags, f->fd, index, 1, entry);
+
+	if (r || bytes_are_zero(half_of(entry, 0), FORMAT_HALF_SIZE) ||
+	    bytes_are_zero(half_of(entry, 1), FORMAT_HALF_SIZE))
+		return r;
+	wrong = 1 - format_entry_current(entry);
+	r = load(f, io, &run);
+	if (r)
+		return r;
+	use_half(io, &run, 0, 1 - wrong);
+	r = run_engine(f, io, ENGINE_OPEN, run.at, run.size, 0, index);
+	if (r == ENGINE_DAMAGED) {
+		wrong = 1 - wrong;
+		r = open_with_other_half(f, io, &run, 0);
+	}
+	if (r)
+		return r == FILE_DAMAGED ? 0 : r; /* neither: leave it as it is */
+	memset(entry + (size_t)wrong * FORMAT_HALF_SIZE, 0, FORMAT_HALF_SIZE);
+	r = fdio_pwrite_full(f->fd, entry, sizeof(entry), (off_t)format_entry_offset(index));
+	if (!r)
+		tags_store(f->tags, index, 1, entry);
+	return r;
+}
+
+int blocks_resolve(struct file *f, struct io *io, uint64_t first, uint64_t n)
+{
+	uint64_t known = blocks_of(f->length);
+	uint64_t end = known - first < n ? known : first + n;
+	int r = 0;
+
+	for (uint64_t i = first; first < known && i < end && !r; i++)
+		r = resolve_block(f, io, i);
+	return r;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The two header slots of a content file.  A new header always goes to the
+ * slot that is not current, so a torn write loses nothing.
+ */
+#include "fs/file_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+
+int header_prepare(struct file *f, struct io *io, int *slot)
+{
+	uint8_t nonce[CIPHER_NONCE_SIZE];
+	struct format_header next = f->header;
+	int r;
+
+	*slot = 1 - f->current;
+	next.sequence = f->last_sequence + 1;
+	r = io_load_key(io, f->store->suite, f->header.id);
+	if (!r)
+		r = io_nonce(io, nonce);
+	if (!r)
+		r = format_header_encode(&next, io->key, nonce, f->raw[*slot]);
+	return r;
+}
+
+void header_commit(struct file *f, int slot)
+{
+	f->last_sequence++;
+	f->header.sequence = f->last_sequence;
+	f->current = slot;
+}
+
+int header_write(struct file *f, struct io *io)
+{
+	int slot;
+	int r = header_prepare(f, io, &slot);
+
+	if (!r)
+		r = fdio_pwrite_full(f->fd, f->raw[slot], FORMAT_HEADER_SIZE,
+				     slot * FORMAT_HEADER_SIZE);
+	if (!r)
+		header_commit(f, slot);
+	return r;
+}
+
+int header_write_quietly(struct file *f, struct io *io)
+{
+	struct timespec times[2];
+	struct stat st;
+	int r;
+
+	if (fstat(f->fd, &st))
+		return -errno;
+	r = header_write(f, io);
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	(void)futimens(f->fd, times); /* another owner's file: the time moves */
+	return r;
+}
+
+int header_mark_dirty(struct file *f, struct io *io, bool resizes)
+{
+	int r = 0;
+
+	f->changes++;
+	if (!(f->header.flags & FORMAT_DIRTY)) {
+		f->header.flags |= FORMAT_DIRTY;
+		r = header_write(f, io);
+		if (r) {
+			f->header.flags &= ~(uint32_t)FORMAT_DIRTY;
+			return r;
+		}
+		f->barrier = true;
+	}
+	/* Were the new size durable first, the old header would not agree. */
+	if (resizes && f->barrier) {
+		if (fdatasync(f->fd))
+			return -errno;
+		f->barrier = false;
+	}
+	return 0;
+}
+
+/* Decode both slots; *valid has a bit for each that authenticates. */
+static int decode_slots(struct file *f, struct io *io, struct format_header headers[2],
+			unsigned int *valid)
+{
+	*valid = 0;
+	for (int i = 0; i < 2; i++) {
+		uint8_t id[KEYS_FILE_ID_SIZE];
+		int r = format_header_peek(f->raw[i], id);
+
+		if (r)
+			continue;
+		r = io_load_key(io, f->store->suite, id);
+		if (!r)
+			r = format_header_decode(f->raw[i], io->key, &headers[i]);
+		if (r < 0)
+			return r;
+		if (!r)
+			*valid |= 1U << i;
+	}
+	/* Two slots of one file speak of one file. */
+	if (*valid == 3 && memcmp(headers[0].id, headers[1].id, KEYS_FILE_ID_SIZE) != 0)
+		return FILE_DAMAGED;
+	return *valid ? 0 : FILE_DAMAGED;
+}
+
+static void take_header(struct file *f, const struct format_header *header, int slot)
+{
+	f->header = *header;
+	f->current = slot;
+	f->suspect = header->flags & FORMAT_DIRTY;
+}
+
+/*
+ * Small content was rewritten in place: of the two headers the one counts
+ * whose nonce and tag open it.
+ */
+static int choose_small(struct file *f, struct io *io, const struct format_header headers[2],
+			unsigned int valid, uint64_t backing_size)
+{
+	int order[2] = { f->current, 1 - f->current };
+
+	f->small = true;
+	if (f->suspect && !(f->header.flags & FORMAT_SMALL) &&
+	    backing_size == FORMAT_CONTENT_START) {
+		/* Cut off on its way from empty to blocks. */
+		f->header.flags |= FORMAT_SMALL;
+		f->length = 0;
+		return 0;
+	}
+	for (int i = 0; i < 2; i++) {
+		const struct format_header *header = &headers[order[i]];
+		int r;
+
+		if (!(valid & 1U << order[i]) || !(header->flags & FORMAT_SMALL))
+			continue;
+		if (i && !f->suspect)
+			continue;
+		if (backing_size < format_small_size(header->length))
+			continue;
+		f->header = *header;
+		f->length = header->length;
+		r = small_load(f, io, IO_EDGE);
+		if (r < 0)
+			return r;
+		if (r)
+			continue;
+		f->current = order[i];
+		f->header.flags |= f->suspect ? FORMAT_DIRTY : 0;
+		f->header.flags &= ~(uint32_t)FORMAT_GROWING;
+		return 0;
+	}
+	/* Let it be seen and removed: reading says EIO. */
+	take_header(f, &headers[order[0]], order[0]);
+	f->length = backing_size - FORMAT_CONTENT_START;
+	return FILE_DAMAGED;
+}
+
+/* A death between two system calls left more or less than the header says. */
+static int repair_size(struct file *f, uint64_t wanted)
+{
+	if (f->writable && ftruncate(f->fd, (off_t)wanted))
+		return -errno;
+	return 0;
+}
+
+static int load_small(struct file *f, struct io *io, const struct format_header headers[2],
+		      unsigned int valid, uint64_t backing_size)
+{
+	int r = choose_small(f, io, headers, valid, backing_size);
+
+	if (r || backing_size == format_small_size(f->length))
+		return r;
+	return f->suspect ? repair_size(f, format_small_size(f->length)) : FILE_DAMAGED;
+}
+
+static int load_blocks(struct file *f, struct io *io, uint64_t backing_size)
+{
+	f->small = false;
+	f->length = format_length(backing_size);
+	if (!(f->header.flags & FORMAT_DIRTY))
+		return f->header.flags & FORMAT_SMALL || f->header.length != f->length ||
+				       backing_size != format_big_size(f->length)
+			       ? FILE_DAMAGED
+			       : 0;
+	if (f->header.flags & FORMAT_GROWING)
+		return small_finish_grow(f, io);
+	if (f->header.flags & FORMAT_SHRINKING)
+		return blocks_finish_cut(f, io);
+	f->header.flags &= ~(uint32_t)FORMAT_SMALL;
+	return 0;
+}
+
+int header_load(struct file *f, struct io *io)
+{
+	uint8_t page[FORMAT_BLOCK_SIZE] = { 0 };
+	struct format_header headers[2];
+	unsigned int valid;
+	uint64_t backing_size;
+	struct stat st;
+	ssize_t got;
+	int r;
+
+	got = fdio_pread_some(f->fd, page, sizeof(page), 0);
+	if (got < 0)
+		return (int)got;
+	if (fstat(f->fd, &st))
+		return -errno;
+	backing_size = (uint64_t)st.st_size;
+	if (got < FORMAT_CONTENT_START)
+		return FILE_DAMAGED;
+	memcpy(f->raw, page, sizeof(f->raw));
+
+	r = decode_slots(f, io, headers, &valid);
+	if (r)
+		return r;
+	f->current = valid == 3 ? headers[1].sequence > headers[0].sequence : valid == 2;
+	take_header(f, &headers[f->current], f->current);
+	f->last_sequence = f->header.sequence;
+
+	if (backing_size < FORMAT_BLOCK_SIZE)
+		return load_small(f, io, headers, valid, backing_size);
+	tags_fill(f->tags, 0, page + FORMAT_CONTENT_START);
+	return load_blocks(f, io, backing_size);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the file_*.c share and nobody else may see.  Functions here expect
+ * f->lock to be held: for writing where they change something.
+ */
+#ifndef FS_FILE_INTERNAL_H
+#define FS_FILE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "fs/file.h"
+#include "fs/tags.h"
+
+struct file {
+	const struct store *store;
+	pthread_rwlock_t lock;
+	int fd;
+	bool writable;
+	struct tags *tags;
+	struct format_header header;	    /* what the current slot says */
+	uint8_t raw[2][FORMAT_HEADER_SIZE]; /* both slots as they are on disk */
+	int current;			    /* 0 or 1 */
+	uint64_t last_sequence;		    /* the highest of both slots */
+	uint64_t length;		    /* plaintext bytes */
+	bool small;			    /* content lies in the header page */
+	bool suspect; /* a writer died: which half of an entry opens is not known */
+	bool barrier; /* DIRTY may not be durable yet: sync before a new size */
+	bool rebound; /* bindings on disk are more than they should be */
+	uint64_t changes;
+};
+
+static inline uint64_t blocks_of(uint64_t length)
+{
+	return (length + FORMAT_BLOCK_SIZE - 1) / FORMAT_BLOCK_SIZE;
+}
+
+/* Bytes of block index in a file of this length. */
+static inline size_t block_size(uint64_t index, uint64_t length)
+{
+	uint64_t left = length - index * FORMAT_BLOCK_SIZE;
+
+	return left < FORMAT_BLOCK_SIZE ? (size_t)left : FORMAT_BLOCK_SIZE;
+}
+
+/* file_header.c */
+
+/* Seal f->header as the next one into raw[slot not current]; not on disk yet. */
+int header_prepare(struct file *f, struct io *io, int *slot);
+/* The prepared slot is on disk now. */
+void header_commit(struct file *f, int slot);
+/* header_prepare, write, header_commit. */
+int header_write(struct file *f, struct io *io);
+/* The same, with the file's times as before. */
+int header_write_quietly(struct file *f, struct io *io);
+/* Say DIRTY on disk before the first change; durably before a new size. */
+int header_mark_dirty(struct file *f, struct io *io, bool resizes);
+/* Read both slots, choose the current one, find out the length. */
+int header_load(struct file *f, struct io *io);
+
+/* file_small.c: content in the header page */
+
+/* Decrypt the content to slot offset `at`: 0, FILE_DAMAGED, -errno. */
+int small_load(struct file *f, struct io *io, uint32_t at);
+int small_write(struct file *f, struct io *io, uint64_t offset, size_t size);
+int small_resize(struct file *f, struct io *io, uint64_t length);
+/* Move the content to block 0. */
+int small_grow(struct file *f, struct io *io);
+/* Finish a small_grow that a death cut off; block 0 is written. */
+int small_finish_grow(struct file *f, struct io *io);
+
+/* file_blocks.c: content in blocks */
+
+int blocks_read(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad);
+int blocks_write(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad);
+int blocks_extend(struct file *f, struct io *io, uint64_t length, uint64_t *bad);
+int blocks_cut(struct file *f, struct io *io, uint64_t length, uint64_t *bad);
+/* Finish or forget a cut that a death interrupted. */
+int blocks_finish_cut(struct file *f, struct io *io);
+/* After a failed change: as long as f->length says. */
+void blocks_restore_size(struct file *f);
+/* Drop half-entries of dead writers in n blocks from first on. */
+int blocks_resolve(struct file *f, struct io *io, uint64_t first, uint64_t n);
+
+/* file_xor.c: CryptStream's plain layout */
+
+int xor_read(struct file *f, struct io *io, uint64_t offset, size_t size);
+int xor_write(struct file *f, struct io *io, uint64_t offset, size_t size);
+int xor_resize(struct file *f, struct io *io, uint64_t length);
+
+#endif /* FS_FILE_INTERNAL_H */

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Small files: the whole content, up to 3071 bytes, lies in the header page
+ * and is sealed as one piece whose nonce and tag are in the header.
+ *
+ * A change writes the new header and the new content with one system call, so
+ * a death leaves both or neither.
+ */
+#include "fs/file_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "base/secmem.h"
+
+/* One task over the content at slot offset `at`; its record is the first. */
+static int run(struct file *f, struct io *io, enum engine_op op, uint32_t at, size_t size)
+{
+	struct engine_batch batch = {
+		.op = op, .offset = at, .size = (uint32_t)size, .position = FORMAT_SMALL_INDEX
+	};
+	int r = io_load_key(io, f->store->suite, f->header.id);
+
+	io->records[0].sequence = 0;
+	io->records[0].status = ENGINE_PENDING;
+	if (!r)
+		r = engine_run(io->engine, io->slot, &batch);
+	return r == ENGINE_DAMAGED ? FILE_DAMAGED : r;
+}
+
+int small_load(struct file *f, struct io *io, uint32_t at)
+{
+	size_t size = (size_t)f->length;
+	int r;
+
+	if (!size)
+		return 0;
+	r = fdio_pread_full(f->fd, io->data + at, size, FORMAT_CONTENT_START);
+	if (r)
+		return r == -ENODATA ? FILE_DAMAGED : r;
+	memcpy(io->records[0].nonce, f->header.small_nonce, CIPHER_NONCE_SIZE);
+	memcpy(io->records[0].tag, f->header.small_tag, CIPHER_TAG_SIZE);
+	return run(f, io, ENGINE_OPEN, at, size);
+}
+
+/*
+ * Write a header that speaks of the ciphertext of `size` bytes at slot offset
+ * `at`, and that ciphertext.  Both header slots lie before the content, so
+ * one contiguous write serves whichever is next.
+ */
+static int store(struct file *f, struct io *io, uint32_t at, size_t size)
+{
+	struct format_header old = f->header;
+	struct iovec iov[2];
+	int slot;
+	int r;
+
+	f->header.flags |= FORMAT_DIRTY | FORMAT_SMALL;
+	f->header.length = size;
+	memcpy(f->header.small_nonce, io->records[0].nonce, CIPHER_NONCE_SIZE);
+	memcpy(f->header.small_tag, io->records[0].tag, CIPHER_TAG_SIZE);
+	r = header_prepare(f, io, &slot);
+	if (!r) {
+		iov[0].iov_base = f->raw[slot];
+		iov[0].iov_len = (size_t)(2 - slot) * FORMAT_HEADER_SIZE;
+		iov[1].iov_base = io->data + at;
+		iov[1].iov_len = size;
+		r = fdio_pwritev_full(f->fd, iov, 2, slot * FORMAT_HEADER_SIZE);
+	}
+	if (r) {
+		f->header = old;
+		return r;
+	}
+	header_commit(f, slot);
+	return 0;
+}
+
+/* Seal `size` bytes of plaintext at slot offset `at` and store them. */
+static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t size)
+{
+	int r;
+
+	if (size) {
+		r = io_nonce(io, io->records[0].nonce);
+		if (!r)
+			r = run(f, io, ENGINE_SEAL, at, size);
+		if (r)
+			return r;
+	}
+	r = store(f, io, at, size);
+	if (!r && size < f->length && ftruncate(f->fd, (off_t)format_small_size(size)))
+		r = -errno;
+	if (!r)
+		f->length = size;
+	return r;
+}
+
+int small_write(struct file *f, struct io *io, uint64_t offset, size_t size)
+{
+	size_t start = (size_t)offset;
+	size_t end = start + size;
+	size_t old = (size_t)f->length;
+	uint8_t *content = io->data + IO_DATA - start;
+	uint8_t *before = io->data + IO_EDGE;
+	int r = header_mark_dirty(f, io, end > old);
+
+	if (r)
+		return r;
+	if (start || end < old) {
+		r = small_load(f, io, IO_EDGE);
+		if (r)
+			return r;
+		memcpy(content, before, start < old ? start : old);
+		if (start > old)
+			memset(content + old, 0, start - old);
+		if (end < old)
+			memcpy(content + end, before + end, old - end);
+	}
+	return seal_and_store(f, io, (uint32_t)(IO_DATA - start), end > old ? end : old);
+}
+
+int small_resize(struct file *f, struct io *io, uint64_t length)
+{
+	size_t old = (size_t)f->length;
+	int r = header_mark_dirty(f, io, true);
+
+	if (!r)
+		r = small_load(f, io, IO_DATA);
+	if (r)
+		return r;
+	if (length > old)
+		memset(io->data + IO_DATA + old, 0, (size_t)length - old);
+	return seal_and_store(f, io, IO_DATA, (size_t)length);
+}
+
+/* Entries of group 0 of a file whose only block is the one that moved. */
+static int write_entries(struct file *f)
+{
+	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
+	int r;
+
+	format_half_encode(&f->header.moving, entries);
+	r = fdio_pwrite_full(f->fd, entries, sizeof(entries), FORMAT_CONTENT_START);
+	if (!r)
+		tags_fill(f->tags, 0, entries);
+	return r;
+}
+
+int small_finish_grow(struct file *f, struct io *io)
+{
+	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
+	int r;
+
+	if (!f->writable) {
+		/* Only for our eyes: block 0 opens with the half in the header. */
+		format_half_encode(&f->header.moving, entries);
+		tags_fill(f->tags, 0, entries);
+		return 0;
+	}
+	r = write_entries(f);
+	if (r)
+		return r;
+	f->header.flags &= ~(uint32_t)(FORMAT_SMALL | FORMAT_GROWING);
+	memset(&f->header.moving, 0, sizeof(f->header.moving));
+	return header_write(f, io);
+}
+
+/* Seal the content as block 0: fills f->header.moving. */
+static int seal_block(struct file *f, struct io *io, uint32_t at)
+{
+	struct engine_batch batch = { .op = ENGINE_SEAL,
+				      .offset = at,
+				      .size = (uint32_t)f->length };
+	struct format_half *half = &f->header.moving;
+	int r = io_nonce(io, io->records[0].nonce);
+
+	if (!r)
+		r = io_load_key(io, f->store->suite, f->header.id);
+	if (r)
+		return r;
+	io->records[0].sequence = 1;
+	io->records[0].status = ENGINE_PENDING;
+	r = engine_run(io->engine, io->slot, &batch);
+	if (r)
+		return r < 0 ? r : -EIO;
+	memcpy(half->nonce, io->records[0].nonce, sizeof(half->nonce));
+	memcpy(half->tag, io->records[0].tag, sizeof(half->tag));
+	half->sequence = 1;
+	return 0;
+}
+
+/* The payload of a write may lie in the data pages: only edges are used. */
+int small_grow(struct file *f, struct io *io)
+{
+	int r = header_mark_dirty(f, io, true);
+
+	if (r)
+		return r;
+	if (!f->length) {
+		/* Nothing to move: the first write of blocks brings its entries. */
+		f->header.flags &= ~(uint32_t)FORMAT_SMALL;
+		f->small = false;
+		tags_drop(f->tags);
+		return 0;
+	}
+	r = small_load(f, io, IO_EDGE);
+	if (!r)
+		r = seal_block(f, io, IO_EDGE);
+	if (r)
+		return r;
+	f->header.flags |= FORMAT_GROWING;
+	r = header_write(f, io);
+	if (!r)
+		r = fdio_pwrite_full(f->fd, io->data + IO_EDGE, (size_t)f->length,
+				     (off_t)format_block_offset(0));
+	if (r) {
+		f->header.flags &= ~(uint32_t)FORMAT_GROWING;
+		(void)!ftruncate(f->fd, (off_t)format_small_size(f->length));
+		return r;
+	}
+	f->small = false;
+	return small_finish_grow(f, io);
+}

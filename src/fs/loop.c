@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Receiving threads: see loop.h.
+ *
+ * A thread blocks in read(2) on /dev/fuse.  SIGUSR1, whose handler does
+ * nothing, makes that read return: to wipe the slot of a thread that had
+ * nothing to do for a while, and to end.
+ */
+#include "fs/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+
+enum {
+	/* fuse_in_header and fuse_write_in: what comes before the payload. */
+	WRITE_HEAD_SIZE = 80,
+	IDLE_TICKS = 5,
+};
+
+struct thread {
+	pthread_t id;
+	struct loop *loop;
+	struct io *io;
+	bool started;
+	atomic_ulong requests;
+	unsigned long seen_requests;
+	unsigned int idle_ticks;
+};
+
+struct loop {
+	struct fuse_session *se;
+	pthread_t caller;
+	int done_signal;
+	uint32_t n;
+	struct thread threads[];
+};
+
+static void do_nothing(int signal)
+{
+	(void)signal;
+}
+
+static int catch_wakeups(void)
+{
+	struct sigaction action = { .sa_handler = do_nothing };
+
+	return sigaction(SIGUSR1, &action, NULL) ? -errno : 0;
+}
+
+/* Receive one request and serve it: 0, or what ended the session. */
+static int serve_one(struct thread *self)
+{
+	struct fuse_session *se = self->loop->se;
+	struct fuse_buf buf = { .mem = self->io->data + IO_DATA - WRITE_HEAD_SIZE };
+	int n = fuse_session_receive_buf(se, &buf);
+
+	if (n == -EINTR) {
+		if (self->io->used)
+			io_wipe(self->io);
+		return 0;
+	}
+	if (n <= 0)
+		return n ? n : -ENODEV;
+	atomic_fetch_add_explicit(&self->requests, 1, memory_order_relaxed);
+	fuse_session_process_buf(se, &buf);
+	return 0;
+}
+
+static void *run(void *arg)
+{
+	struct thread *self = arg;
+	struct loop *l = self->loop;
+	int r = 0;
+
+	ops_set_io(self->io);
+	while (!r && !fuse_session_exited(l->se))
+		r = serve_one(self);
+	if (r && r != -ENODEV)
+		log_error("cannot receive requests: %s", strerror(-r));
+	fuse_session_exit(l->se);
+	cipher_thread_fini();
+	(void)pthread_kill(l->caller, l->done_signal);
+	return NULL;
+}
+
+int loop_start(struct fuse_session *se, const struct store *store, uint32_t n, int done_signal,
+	       struct loop **out)
+{
+	struct loop *l = calloc(1, sizeof(*l) + n * sizeof(l->threads[0]));
+	int r;
+
+	*out = NULL;
+	if (!l)
+		return -ENOMEM;
+	l->se = se;
+	l->caller = pthread_self();
+	l->done_signal = done_signal;
+	l->n = n;
+	r = catch_wakeups();
+	for (uint32_t i = 0; i < n && !r; i++) {
+		l->threads[i].loop = l;
+		r = io_new(store, &l->threads[i].io);
+	}
+	for (uint32_t i = 0; i < n && !r; i++) {
+		r = -pthread_create(&l->threads[i].id, NULL, run, &l->threads[i]);
+		l->threads[i].started = !r;
+	}
+	if (r)
+		loop_stop(l);
+	else
+		*out = l;
+	return r;
+}
+
+void loop_tick(struct loop *l)
+{
+	for (uint32_t i = 0; i < l->n; i++) {
+		struct thread *t = &l->threads[i];
+		unsigned long requests = atomic_load_explicit(&t->requests, memory_order_relaxed);
+
+		t->idle_ticks = requests == t->seen_requests ? t->idle_ticks + 1 : 0;
+		t->seen_requests = requests;
+		if (t->idle_ticks == IDLE_TICKS)
+			(void)pthread_kill(t->id, SIGUSR1);
+	}
+}
+
+/* Wake a thread until it is gone: a signal may come just before its read. */
+static void end(struct thread *t)
+{
+	for (;;) {
+		struct timespec soon;
+
+		(void)pthread_kill(t->id, SIGUSR1);
+		(void)clock_gettime(CLOCK_REALTIME, &soon);
+		soon.tv_nsec += 10 * 1000 * 1000;
+		soon.tv_sec += soon.tv_nsec / 1000000000;
+		soon.tv_nsec %= 1000000000;
+		if (!pthread_timedjoin_np(t->id, NULL, &soon))
+			return;
+	}
+}
+
+void loop_stop(struct loop *l)
+{
+	if (!l)
+		return;
+	fuse_session_exit(l->se);
+	for (uint32_t i = 0; i < l->n; i++) {
+		if (l->threads[i].started)
+			end(&l->threads[i]);
+		io_free(l->threads[i].io);
+	}
+	free(l);
+}

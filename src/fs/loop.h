@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop - the threads that receive requests and serve them.  Each thread has a
+ * slot of the engine and receives into it such that the payload of a WRITE
+ * begins on a page: it is encrypted where the kernel put it.  (libfuse's own
+ * multi-threaded loop receives into a buffer of its own.)
+ */
+#ifndef FS_LOOP_H
+#define FS_LOOP_H
+
+#include <stdint.h>
+
+#include "fs/ops.h"
+
+struct loop;
+
+/*
+ * Start n threads on a mounted session; the caller has blocked the signals
+ * it waits for.  When a thread finds the session over, it sends done_signal
+ * to the calling thread.  0 or -errno.
+ */
+int loop_start(struct fuse_session *se, const struct store *store, uint32_t n, int done_signal,
+	       struct loop **out);
+
+/* To be called about once a second: lets idle threads wipe their slots. */
+void loop_tick(struct loop *l);
+
+/* End the session if it is not over, wait for all threads, free.  NULL is fine. */
+void loop_stop(struct loop *l);
+
+#endif /* FS_LOOP_H */

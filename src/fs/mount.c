@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order of starting and stopping; every step depends on the ones before.
+ *
+ *   1  check the mountpoint
+ *   2  fork the process that serves; the first one waits for its word
+ *   3  the engine: its zygote is forked from a process that has one thread,
+ *      no secret and no /dev/fuse
+ *   4  open and unlock the vault: asks for the passphrase on the terminal
+ *   5  mount, then leave the terminal
+ *   6  threads: supervisor of the workers, receivers, settling
+ *
+ * It ends the other way round: receivers, settling of everything, workers,
+ * and last the vault's lock and keys.
+ */
+#include "fs/mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "base/secmem.h"
+#include "fs/exitcode.h"
+#include "fs/loop.h"
+#include "fs/vault.h"
+
+enum { MIN_THREADS = 4, MAX_THREADS = 16 };
+
+struct mount {
+	const struct options *o;
+	char mountpoint[PATH_MAX];
+	char vault_path[PATH_MAX];
+	int word; /* pipe to the process that waits, or -1 */
+	bool read_only;
+	struct vault *vault;
+	struct store store;
+	struct tree *tree;
+	struct ops_context context;
+	struct fuse_session *session;
+	bool mounted;
+	struct loop *loop;
+	struct io *settle_io;
+	pthread_t settler;
+	bool settling;
+	pthread_mutex_t settle_lock;
+	pthread_cond_t settle_wake;
+	bool settle_stop;
+};
+
+/* ---- the mountpoint ------------------------------------------------------ */
+
+/* Detach what an earlier, dead process left mounted. */
+static int detach_dead(const char *path)
+{
+	pid_t child;
+	int status;
+
+	log_warn("%s: an earlier mount died there; unmounting it", path);
+	if (!umount2(path, MNT_DETACH))
+		return 0;
+	child = fork();
+	if (child == 0) {
+		execlp("fusermount3", "fusermount3", "-u", "-z", "--", path, (char *)NULL);
+		_exit(127);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child || status)
+		return -EBUSY;
+	return 0;
+}
+
+static int unusable(const char *path, const char *why)
+{
+	log_error("cannot mount on %s: %s", path, why);
+	return STATUS_MOUNTPOINT;
+}
+
+/* True if path is dir or below it. */
+static bool is_below(const char *path, const char *dir)
+{
+	size_t size = strlen(dir);
+
+	return !strncmp(path, dir, size) && (path[size] == '/' || path[size] == '\0');
+}
+
+static int check_mountpoint(struct mount *m)
+{
+	const char *path = m->o->mountpoint;
+	struct stat st;
+	int r = stat(path, &st) ? -errno : 0;
+
+	if (r == -ENOTCONN) {
+		r = detach_dead(path);
+		if (r)
+			return unusable(path, "a dead mount is there (unmount it first)");
+		r = stat(path, &st) ? -errno : 0;
+	}
+	if (r == -ENOENT)
+		return unusable(path, "no such directory (create it with mkdir)");
+	if (r)
+		return unusable(path, strerror(-r));
+	if (!S_ISDIR(st.st_mode))
+		return unusable(path, "not a directory (choose or create one)");
+	if (!realpath(path, m->mountpoint))
+		return unusable(path, strerror(errno));
+	if (realpath(m->o->vault, m->vault_path) && is_below(m->mountpoint, m->vault_path))
+		return unusable(path, "it is inside the vault (choose another place)");
+	return 0;
+}
+
+/* ---- two processes ------------------------------------------------------- */
+
+/* Tell the process that waits how it went, once. */
+static void send_word(struct mount *m, uint8_t status)
+{
+	if (m->word < 0)
+		return;
+	(void)fdio_write_full(m->word, &status, 1); /* it may be gone */
+	fdio_close(m->word);
+	m->word = -1;
+}
+
+/* The first process: wait for the word, see for ourselves, and say so. */
+static int wait_for_word(const struct mount *m, int pipe_fd, pid_t child)
+{
+	uint8_t status = STATUS_SYSTEM;
+	struct statvfs st;
+	int wstatus;
+	ssize_t n;
+
+	do
+		n = read(pipe_fd, &status, 1);
+	while (n < 0 && errno == EINTR);
+	fdio_close(pipe_fd);
+	if (n == 1 && status == STATUS_OK) {
+		if (!statvfs(m->mountpoint, &st))
+			return STATUS_OK;
+		log_error("cannot mount on %s: it does not answer: %s", m->mountpoint,
+			  strerror(errno));
+		return STATUS_SYSTEM;
+	}
+	if (waitpid(child, &wstatus, 0) == child && n != 1 && WIFEXITED(wstatus))
+		status = (uint8_t)WEXITSTATUS(wstatus);
+	return status ? status : STATUS_SYSTEM;
+}
+
+static void leave_terminal(struct mount *m)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	(void)setsid(); /* fails only for a group leader, which we are not */
+	(void)!chdir("/");
+	for (int fd = 0; null >= 0 && fd < 3; fd++)
+		if (fd != 2 || m->o->log != OPTIONS_LOG_STDERR)
+			(void)dup2(null, fd);
+	if (null > 2)
+		fdio_close(null);
+}
+
+/* ---- limits -------------------------------------------------------------- */
+
+static void raise_limit(int resource)
+{
+	struct rlimit limit;
+
+	if (getrlimit(resource, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(resource, &limit); /* the soft limit serves too */
+}
+
+static uint32_t n_threads(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < MIN_THREADS ? MIN_THREADS : n > MAX_THREADS ? MAX_THREADS : (uint32_t)n;
+}
+
+/* ---- starting ------------------------------------------------------------ */
+
+static int failed(const char *what, int r)
+{
+	log_error("cannot %s: %s", what, strerror(-r));
+	return STATUS_SYSTEM;
+}
+
+static int start_engine(struct mount *m)
+{
+	const struct engine_options options = {
+		.workers = m->o->workers,
+		.strict = m->o->strict,
+		.slots = n_threads() + 1, /* one for settling */
+	};
+	int r = cipher_init();
+
+	if (!r)
+		r = engine_start(&options, &m->store.engine);
+	return r ? failed("start the encryption engine", r) : 0;
+}
+
+/* On a terminal, a vault that is not there may be made. */
+static bool offers_to_create(const struct mount *m, int r)
+{
+	char line[16];
+
+	if (r != VAULT_NOT_FOUND || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO) ||
+	    m->o->read_only || vault_create_check(m->o->vault))
+		return false;
+	(void)fprintf(stderr, "There is no vault at %s. Create one? [y/N] ", m->o->vault);
+	(void)fflush(stderr);
+	return fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static int create_vault(const struct mount *m, struct vault_secret *secret)
+{
+	const struct vault_create how = { .suite = cipher_default() };
+	struct passphrase_source source = m->o->secret;
+	int r;
+
+	source.confirm = true;
+	source.prompt = "New passphrase";
+	r = passphrase_get(&source, secret);
+	if (r)
+		return passphrase_report(&source, r);
+	r = vault_create(m->o->vault, &how, secret);
+	return r ? exitcode_report_vault("create", m->o->vault, r) : 0;
+}
+
+static int open_vault(struct mount *m)
+{
+	struct vault_secret secret = { 0 };
+	const char *path = m->o->vault;
+	int status = 0;
+	int r;
+
+	m->read_only = m->o->read_only;
+	r = vault_open(path, m->read_only ? VAULT_SHARED : VAULT_EXCLUSIVE, &m->vault);
+	if (r == -EROFS) {
+		log_warn("%s is on a read-only filesystem: mounting it read-only", path);
+		m->read_only = true;
+		r = vault_open(path, VAULT_SHARED, &m->vault);
+	}
+	if (offers_to_create(m, r)) {
+		status = create_vault(m, &secret);
+		if (!status)
+			r = vault_open(path, VAULT_EXCLUSIVE, &m->vault);
+	}
+	if (!status && r)
+		status = exitcode_report_vault("open", path, r);
+	if (!status && secret.size) {
+		r = vault_unlock(m->vault, &secret);
+		if (r)
+			status = exitcode_report_vault("open", path, r);
+	} else if (!status) {
+		status = passphrase_unlock(m->vault, path, &m->o->secret);
+	}
+	passphrase_free(&secret);
+	return status;
+}
+
+static int load_tree(struct mount *m)
+{
+	struct vault_info info;
+	int r;
+
+	vault_info(m->vault, &info);
+	if (info.suite == CIPHER_XOR)
+		log_warn("%s uses the xor cipher: this is not encryption and protects nothing",
+			 m->o->vault);
+	m->store.keys = vault_keys(m->vault);
+	m->store.suite = info.suite;
+	m->store.read_only = m->read_only;
+	r = tree_new(&m->store, vault_tree_fd(m->vault), &m->tree);
+	if (!r)
+		return 0;
+	if (r == -EIO)
+		log_error("cannot open %s: its root directory is damaged "
+			  "(restore tree/.cryptfs-dir from a backup)",
+			  m->o->vault);
+	else
+		return failed("open the vault's tree", r);
+	return STATUS_DAMAGED;
+}
+
+static void fuse_says(enum fuse_log_level level, const char *format, va_list args)
+{
+	char text[512];
+	size_t size;
+
+	(void)vsnprintf(text, sizeof(text), format, args);
+	size = strlen(text);
+	while (size && text[size - 1] == '\n')
+		text[--size] = '\0';
+	if (level <= FUSE_LOG_ERR)
+		log_error("%s", text);
+	else
+		log_debug("%s", text);
+}
+
+/* A value for libfuse's option list, which is cut at commas. */
+static void append_escaped(char *to, const char *value)
+{
+	to += strlen(to);
+	for (; *value; value++) {
+		if (*value == ',' || *value == '\\')
+			*to++ = '\\';
+		*to++ = *value;
+	}
+	*to = '\0';
+}
+
+static int new_session(struct mount *m)
+{
+	const char *fsname = m->o->fsname ? m->o->fsname : m->vault_path;
+	size_t size = 2 * strlen(fsname) + strlen(m->o->kernel) + 128;
+	char *list = calloc(1, size);
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+
+	if (!list)
+		return -ENOMEM;
+	strcpy(list, "subtype=cryptfs,default_permissions,fsname=");
+	append_escaped(list, fsname);
+	if (m->read_only)
+		strcat(list, ",ro");
+	if (m->o->allow_other)
+		strcat(list, ",allow_other");
+	if (*m->o->kernel) {
+		strcat(list, ",");
+		strcat(list, m->o->kernel);
+	}
+	if (!fuse_opt_add_arg(&args, "cryptfs-mount") && !fuse_opt_add_arg(&args, "-o") &&
+	    !fuse_opt_add_arg(&args, list))
+		m->session = fuse_session_new(&args, &ops_table, sizeof(ops_table), &m->context);
+	fuse_opt_free_args(&args);
+	free(list);
+	return m->session ? 0 : -EINVAL;
+}
+
+static void ready(void *arg)
+{
+	struct mount *m = arg;
+
+	m->context.ready = NULL;
+	send_word(m, STATUS_OK);
+}
+
+static int do_mount(struct mount *m)
+{
+	fuse_set_log_func(fuse_says);
+	m->context.tree = m->tree;
+	m->context.attr_timeout = m->o->attr_timeout;
+	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
+	m->context.ready = ready;
+	m->context.ready_arg = m;
+	if (new_session(m))
+		return unusable(m->mountpoint, "libfuse does not take the options");
+	if (fuse_session_mount(m->session, m->mountpoint))
+		return unusable(m->mountpoint, "mounting failed (see the line above)");
+	m->mounted = true;
+	return 0;
+}
+
+/* ---- settling ------------------------------------------------------------ */
+
+static void *settle_now_and_then(void *arg)
+{
+	struct mount *m = arg;
+
+	pthread_mutex_lock(&m->settle_lock);
+	while (!m->settle_stop) {
+		struct timespec next;
+
+		(void)clock_gettime(CLOCK_MONOTONIC, &next);
+		next.tv_sec++;
+		(void)pthread_cond_timedwait(&m->settle_wake, &m->settle_lock, &next);
+		if (m->settle_stop)
+			break;
+		pthread_mutex_unlock(&m->settle_lock);
+		tree_settle(m->tree, m->settle_io, false);
+		if (m->settle_io->used)
+			io_wipe(m->settle_io);
+		pthread_mutex_lock(&m->settle_lock);
+	}
+	pthread_mutex_unlock(&m->settle_lock);
+	cipher_thread_fini();
+	return NULL;
+}
+
+static int start_settling(struct mount *m)
+{
+	pthread_condattr_t attr;
+	int r = io_new(&m->store, &m->settle_io);
+
+	if (r || m->read_only)
+		return r;
+	pthread_mutex_init(&m->settle_lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&m->settle_wake, &attr);
+	pthread_condattr_destroy(&attr);
+	r = -pthread_create(&m->settler, NULL, settle_now_and_then, m);
+	m->settling = !r;
+	return r;
+}
+
+static void stop_settling(struct mount *m)
+{
+	if (m->settling) {
+		pthread_mutex_lock(&m->settle_lock);
+		m->settle_stop = true;
+		pthread_cond_signal(&m->settle_wake);
+		pthread_mutex_unlock(&m->settle_lock);
+		(void)pthread_join(m->settler, NULL);
+		tree_settle(m->tree, m->settle_io, true);
+		pthread_cond_destroy(&m->settle_wake);
+		pthread_mutex_destroy(&m->settle_lock);
+	}
+	io_free(m->settle_io);
+	m->settle_io = NULL;
+}
+
+/* ---- serving ------------------------------------------------------------- */
+
+/* The signals that end a mount, and the one that says it has ended. */
+static void set_signals(sigset_t *set)
+{
+	(void)sigemptyset(set);
+	(void)sigaddset(set, SIGTERM);
+	(void)sigaddset(set, SIGINT);
+	(void)sigaddset(set, SIGHUP);
+	(void)sigaddset(set, SIGUSR2);
+}
+
+static int serve(struct mount *m)
+{
+	const struct timespec second = { 1, 0 };
+	sigset_t set;
+	int r;
+
+	set_signals(&set);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	r = engine_watch(m->store.engine);
+	if (!r)
+		r = start_settling(m);
+	if (!r)
+		r = loop_start(m->session, &m->store, n_threads(), SIGUSR2, &m->loop);
+	if (r)
+		return failed("start serving", r);
+	while (sigtimedwait(&set, NULL, &second) < 0)
+		loop_tick(m->loop);
+	return 0;
+}
+
+static void stop(struct mount *m)
+{
+	loop_stop(m->loop);
+	if (m->mounted)
+		fuse_session_unmount(m->session);
+	if (m->session)
+		fuse_session_destroy(m->session);
+	if (m->vault)
+		vault_ending(m->vault);
+	stop_settling(m);
+	tree_free(m->tree);
+	engine_stop(m->store.engine);
+	vault_close(m->vault);
+	cipher_thread_fini();
+}
+
+/* The process that serves. */
+static int run(struct mount *m)
+{
+	int status = start_engine(m);
+
+	if (!status)
+		status = open_vault(m);
+	if (!status)
+		status = load_tree(m);
+	if (!status)
+		status = do_mount(m);
+	if (!status) {
+		if (m->o->log == OPTIONS_LOG_SYSLOG ||
+		    (m->o->log == OPTIONS_LOG_DEFAULT && !m->o->foreground))
+			log_to_syslog();
+		if (!m->o->foreground)
+			leave_terminal(m);
+		status = serve(m);
+	}
+	stop(m);
+	send_word(m, (uint8_t)status);
+	return status;
+}
+
+/* Descriptors 0 to 2 must exist, or /dev/fuse would become one of them. */
+static int reserve_stdio(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= 2);
+	fdio_close(fd);
+	return fd < 0 ? -errno : 0;
+}
+
+int mount_run(const struct options *o)
+{
+	struct mount m = { .o = o, .word = -1 };
+	int fds[2];
+	pid_t child;
+	int status = check_mountpoint(&m);
+
+	if (status)
+		return status;
+	raise_limit(RLIMIT_NOFILE);
+	raise_limit(RLIMIT_MEMLOCK);
+	(void)umask(0);
+	if (reserve_stdio() || secmem_harden_process())
+		return failed("prepare the process", -errno);
+	if (o->foreground)
+		return run(&m);
+	if (pipe2(fds, O_CLOEXEC))
+		return failed("make a pipe", -errno);
+	child = fork();
+	if (child < 0)
+		return failed("fork", -errno);
+	if (child == 0) {
+		fdio_close(fds[0]);
+		m.word = fds[1];
+		return run(&m);
+	}
+	fdio_close(fds[1]);
+	return wait_for_word(&m, fds[0], child);
+}

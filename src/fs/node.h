@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * node - the inodes the kernel knows: which backing inode a node id stands
+ * for, under which stored names it is reached, and how often the kernel holds
+ * it.  One node per backing inode, however many names it has.
+ *
+ * Only directories keep a descriptor (O_PATH, a bounded number of them, the
+ * least recently used is closed first); everything else is reached by the
+ * *at() calls from its directory.
+ *
+ * A node lives while the kernel has looked it up, while something here holds
+ * a reference, and while it has children.  All functions may be called from
+ * any thread; none makes a system call while holding the table's lock.
+ */
+#ifndef FS_NODE_H
+#define FS_NODE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "fs/file.h"
+#include "fs/format.h"
+#include "fs/names.h"
+
+struct nodes;
+struct place;
+
+struct node {
+	/* Guarded by the table's lock; outside node.c only read where noted. */
+	struct node *hash_next;
+	struct node *all_prev, *all_next;
+	struct place *places; /* the one to be used first */
+	uint64_t lookups;     /* the kernel's */
+	uint32_t refs;	      /* ours, and one for each child's place */
+	bool hashed;
+	dev_t dev;
+	ino_t ino;     /* a symlink that is renamed gets a new one */
+	uint32_t type; /* S_IFMT bits; constant */
+
+	pthread_mutex_t lock; /* guards what follows */
+
+	/* Directories. */
+	bool entered; /* the record was read: dir_id is valid, constant then */
+	uint8_t dir_id[FORMAT_DIR_ID_SIZE];
+	bool record_unsynced; /* sync it before the first fsync below */
+	bool rebound;	      /* its record names a place too many */
+
+	/* Regular files. */
+	struct file *file; /* while open, by a handle or for a moment */
+	uint32_t opens;
+	bool trusted; /* this mount wrote it: halves are as they should be */
+	bool seen;    /* the kernel's pages are those of seen_mtime, seen_size */
+	struct timespec seen_mtime;
+	int64_t seen_size;
+
+	uint64_t damage_logged; /* block last spoken of in the log, + 1 */
+
+	/* Guarded by the settle list's lock. */
+	bool on_settle_list;
+	struct node *settle_next;
+	uint64_t settle_after_ms;
+
+	/* Guarded by the descriptor cache's lock. */
+	int fd; /* directories: O_PATH or -1 */
+	uint32_t fd_pins;
+	struct node *lru_prev, *lru_next;
+};
+
+/* Where a node is: a directory's descriptor, held open, and a stored name. */
+struct location {
+	struct node *parent;
+	int dirfd;
+	char name[NAMES_STORED_MAX + 1];
+};
+
+/*
+ * A table whose root is the directory root_fd (O_PATH, borrowed): 0 or
+ * -errno.  At most max_fds directory descriptors are kept.
+ */
+int nodes_new(int root_fd, uint32_t max_fds, struct nodes **out);
+
+/* Free everything, whatever the kernel still holds.  NULL is fine. */
+void nodes_free(struct nodes *t);
+
+struct node *nodes_root(struct nodes *t);
+
+/*
+ * The node of the backing inode st found as `stored` in parent, made if it is
+ * new; with kernel, its lookup count grows by one, else its references do.
+ * NULL without memory.
+ */
+struct node *nodes_get(struct nodes *t, const struct stat *st, struct node *parent,
+		       const char *stored, bool kernel);
+
+/* The kernel forgets n lookups. */
+void nodes_forget(struct nodes *t, struct node *node, uint64_t n);
+
+/* The kernel got the node once more. */
+void nodes_lookup(struct nodes *t, struct node *node);
+
+/* References of ours. */
+void nodes_ref(struct nodes *t, struct node *node);
+void nodes_unref(struct nodes *t, struct node *node);
+
+/* The node of a backing inode with a reference, or NULL if none is known. */
+struct node *nodes_find(struct nodes *t, const struct stat *st);
+
+/* A name is gone; with last, so is the inode: it may be used anew. */
+void nodes_unlinked(struct nodes *t, struct node *node, struct node *parent, const char *stored,
+		    bool last);
+
+/* A name became another one: 0 or -ENOMEM (then the old one is gone). */
+int nodes_renamed(struct nodes *t, struct node *node, struct node *from, const char *old,
+		  struct node *to, const char *now);
+
+/* The node stands for another backing inode from now on (a resealed symlink). */
+void nodes_replaced(struct nodes *t, struct node *node, const struct stat *st);
+
+/*
+ * A place where the node is: 0, -ESTALE if it has none (unlinked), or -errno.
+ * Valid until location_put; the caller keeps renames out meanwhile.
+ */
+int nodes_locate(struct nodes *t, struct node *node, struct location *location);
+void location_put(struct nodes *t, struct location *location);
+
+/* The descriptor of a directory, opened if need be and held open until put. */
+int nodes_dirfd(struct nodes *t, struct node *dir, int *fd);
+void nodes_dirfd_put(struct nodes *t, struct node *dir);
+
+/* The node's path below the vault's tree in stored names, for the log. */
+void nodes_path(struct nodes *t, struct node *node, char *path, size_t size);
+
+#endif /* FS_NODE_H */

@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: MIT */
+/* FUSE callbacks: see ops.h. */
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/links.h"
+#include "fs/xattrs.h"
+
+/* Replies are put together in the slot, far behind a request's arguments. */
+enum {
+	REPLY_AT = 512 * 1024,
+	REPLY_SIZE = 256 * 1024,
+};
+
+static _Thread_local struct io *my_io;
+
+void ops_set_io(struct io *io)
+{
+	my_io = io;
+}
+
+static char *reply_buffer(void)
+{
+	my_io->used = true;
+	return (char *)my_io->data + REPLY_AT;
+}
+
+static struct ops_context *context(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static struct tree *tree_of(fuse_req_t req)
+{
+	return context(req)->tree;
+}
+
+static struct node *node_of(fuse_req_t req, fuse_ino_t ino)
+{
+	if (ino == FUSE_ROOT_ID)
+		return nodes_root(tree_nodes(tree_of(req)));
+	return (struct node *)(uintptr_t)ino;
+}
+
+static struct caller caller_of(fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return (struct caller){ .uid = ctx->uid, .gid = ctx->gid };
+}
+
+/* Reply 0 or -errno. */
+static void reply_result(fuse_req_t req, int r)
+{
+	(void)fuse_reply_err(req, -r); /* a caller that is gone needs none */
+}
+
+static struct fuse_entry_param param_of(fuse_req_t req, const struct tree_entry *entry)
+{
+	return (struct fuse_entry_param){ .ino = (fuse_ino_t)(uintptr_t)entry->node,
+					  .attr = entry->st,
+					  .attr_timeout = context(req)->attr_timeout,
+					  .entry_timeout = context(req)->attr_timeout };
+}
+
+/* Reply an entry, or take its lookup back if nobody wants it any more. */
+static void reply_entry(fuse_req_t req, int r, const struct tree_entry *entry)
+{
+	struct tree *t = tree_of(req);
+	struct fuse_entry_param e;
+
+	if (r) {
+		reply_result(req, r);
+		return;
+	}
+	e = param_of(req, entry);
+	if (fuse_reply_entry(req, &e))
+		nodes_forget(tree_nodes(t), entry->node, 1);
+}
+
+static void ops_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct ops_context *c = userdata;
+	const unsigned int wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
+				    FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS |
+				    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS;
+
+	/* No splice: content is decrypted where it lies.  No AUTO: see
+	   docs/performance.md.  No AUTO_INVAL: nobody else writes the vault. */
+	conn->want = conn->capable & wanted;
+	conn->max_write = IO_MAX_SIZE;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+	if (c->ready)
+		c->ready(c->ready_arg);
+}
+
+static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct tree_entry entry;
+	int r = tree_lookup(tree_of(req), node_of(req, parent), name, &entry);
+
+	if (r == -ENOENT && context(req)->negative_timeout > 0) {
+		const struct fuse_entry_param none = {
+			.entry_timeout = context(req)->negative_timeout
+		};
+
+		(void)fuse_reply_entry(req, &none);
+		return;
+	}
+	reply_entry(req, r, &entry);
+}
+
+static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
+{
+	if (ino != FUSE_ROOT_ID)
+		nodes_forget(tree_nodes(tree_of(req)), node_of(req, ino), n);
+	fuse_reply_none(req);
+}
+
+static void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		if (forgets[i].ino != FUSE_ROOT_ID)
+			nodes_forget(tree_nodes(tree_of(req)), node_of(req, forgets[i].ino),
+				     forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void reply_attr(fuse_req_t req, int r, const struct stat *st)
+{
+	if (r)
+		reply_result(req, r);
+	else
+		(void)fuse_reply_attr(req, st, context(req)->attr_timeout);
+}
+
+static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st;
+
+	(void)fi;
+	reply_attr(req, tree_getattr(tree_of(req), node_of(req, ino), &st), &st);
+}
+
+static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+			struct fuse_file_info *fi)
+{
+	static const struct {
+		int theirs;
+		unsigned int ours;
+	} bits[] = {
+		{ FUSE_SET_ATTR_MODE, TREE_SET_MODE },	 { FUSE_SET_ATTR_UID, TREE_SET_UID },
+		{ FUSE_SET_ATTR_GID, TREE_SET_GID },	 { FUSE_SET_ATTR_SIZE, TREE_SET_SIZE },
+		{ FUSE_SET_ATTR_ATIME, TREE_SET_ATIME }, { FUSE_SET_ATTR_MTIME, TREE_SET_MTIME },
+	};
+	struct stat wanted = *attr;
+	struct stat st;
+	unsigned int valid = 0;
+
+	(void)fi;
+	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
+		valid |= to_set & bits[i].theirs ? bits[i].ours : 0;
+	if (to_set & FUSE_SET_ATTR_ATIME_NOW)
+		wanted.st_atim.tv_nsec = UTIME_NOW;
+	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+		wanted.st_mtim.tv_nsec = UTIME_NOW;
+	reply_attr(req, tree_setattr(tree_of(req), my_io, node_of(req, ino), &wanted, valid, &st),
+		   &st);
+}
+
+static void ops_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	char target[LINKS_PLAIN_MAX + 1];
+	int r = tree_readlink(tree_of(req), node_of(req, ino), target);
+
+	if (r)
+		reply_result(req, r);
+	else
+		(void)fuse_reply_readlink(req, target);
+}
+
+static void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	const struct caller caller = caller_of(req);
+	struct tree_entry entry;
+	int r = tree_mknod(tree_of(req), my_io, node_of(req, parent), name, mode, rdev, &caller,
+			   &entry);
+
+	reply_entry(req, r, &entry);
+}
+
+static void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	const struct caller caller = caller_of(req);
+	struct tree_entry entry;
+	int r = tree_mkdir(tree_of(req), node_of(req, parent), name, mode, &caller, &entry);
+
+	reply_entry(req, r, &entry);
+}
+
+static void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	const struct caller caller = caller_of(req);
+	struct tree_entry entry;
+	int r = tree_symlink(tree_of(req), node_of(req, parent), name, target, &caller, &entry);
+
+	reply_entry(req, r, &entry);
+}
+
+static void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct tree_entry entry;
+	int r = tree_link(tree_of(req), my_io, node_of(req, ino), node_of(req, parent), name,
+			  &entry);
+
+	reply_entry(req, r, &entry);
+}
+
+static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	reply_result(req, tree_unlink(tree_of(req), node_of(req, parent), name));
+}
+
+static void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	reply_result(req, tree_rmdir(tree_of(req), node_of(req, parent), name));
+}
+
+static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+		       const char *newname, unsigned int flags)
+{
+	reply_result(req, tree_rename(tree_of(req), my_io, node_of(req, parent), name,
+				      node_of(req, newparent), newname, flags));
+}
+
+/* ---- files --------------------------------------------------------------- */
+
+static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct tree *t = tree_of(req);
+	struct node *node = node_of(req, ino);
+	bool keep_cache;
+	int r = tree_open(t, my_io, node, fi->flags, &keep_cache);
+
+	if (r) {
+		reply_result(req, r);
+		return;
+	}
+	fi->keep_cache = keep_cache;
+	if (fuse_reply_open(req, fi))
+		tree_release(t, node);
+}
+
+static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		       struct fuse_file_info *fi)
+{
+	const struct caller caller = caller_of(req);
+	struct tree *t = tree_of(req);
+	struct fuse_entry_param e;
+	struct tree_entry entry;
+	int r = tree_create(t, my_io, node_of(req, parent), name, mode, &caller, &entry);
+
+	if (r) {
+		reply_result(req, r);
+		return;
+	}
+	e = param_of(req, &entry);
+	fi->keep_cache = 1;
+	if (fuse_reply_create(req, &e, fi)) {
+		tree_release(t, entry.node);
+		nodes_forget(tree_nodes(t), entry.node, 1);
+	}
+}
+
+static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)fi;
+	tree_release(tree_of(req), node_of(req, ino));
+	reply_result(req, 0);
+}
+
+static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		     struct fuse_file_info *fi)
+{
+	const void *data;
+	size_t done;
+	int r = tree_read(tree_of(req), my_io, node_of(req, ino), (uint64_t)offset, size, &data,
+			  &done);
+
+	(void)fi;
+	if (r)
+		reply_result(req, r);
+	else
+		(void)fuse_reply_buf(req, data, done);
+}
+
+static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t offset,
+		      struct fuse_file_info *fi)
+{
+	uint8_t *payload = my_io->data + IO_DATA;
+	int r;
+
+	/* The loop receives such that it lies there already. */
+	if ((const uint8_t *)buf != payload)
+		memmove(payload, buf, size);
+	r = tree_write(tree_of(req), my_io, node_of(req, ino), (uint64_t)offset, size,
+		       fi->flags & O_APPEND);
+	if (r)
+		reply_result(req, r);
+	else
+		(void)fuse_reply_write(req, size);
+}
+
+static void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)fi;
+	reply_result(req, tree_fsync(tree_of(req), node_of(req, ino), datasync));
+}
+
+/* ---- directories --------------------------------------------------------- */
+
+static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct tree *t = tree_of(req);
+	struct listing *l;
+	int r = tree_opendir(t, node_of(req, ino), &l);
+
+	if (r) {
+		reply_result(req, r);
+		return;
+	}
+	fi->fh = (uintptr_t)l;
+	if (fuse_reply_open(req, fi))
+		tree_closedir(t, l);
+}
+
+static struct listing *listing_of(const struct fuse_file_info *fi)
+{
+	return (struct listing *)(uintptr_t)fi->fh;
+}
+
+static void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	tree_closedir(tree_of(req), listing_of(fi));
+	reply_result(req, 0);
+}
+
+/*
+ * Add an item with its attributes if there is room: the bytes used, 0 for
+ * none, or -errno; -ENOENT if it vanished meanwhile.
+ */
+static ssize_t add_plus(fuse_req_t req, struct listing *l, const struct listing_item *item,
+			char *buf, size_t room)
+{
+	struct fuse_entry_param e = { .attr = { .st_ino = item->ino, .st_mode = item->type } };
+	size_t size = fuse_add_direntry_plus(req, NULL, 0, item->name, NULL, 0);
+	struct tree_entry entry;
+	int r;
+
+	if (size > room)
+		return 0;
+	if (!item->is_dot) {
+		r = tree_list_lookup(tree_of(req), l, item, &entry);
+		if (r)
+			return r;
+		e = param_of(req, &entry);
+	}
+	return (ssize_t)fuse_add_direntry_plus(req, buf, room, item->name, &e, item->next);
+}
+
+static ssize_t add_plain(fuse_req_t req, struct listing *l, const struct listing_item *item,
+			 char *buf, size_t room)
+{
+	const struct stat st = { .st_ino = item->ino, .st_mode = item->type };
+	size_t size = fuse_add_direntry(req, buf, room, item->name, &st, item->next);
+
+	(void)l;
+	return size > room ? 0 : (ssize_t)size;
+}
+
+static void list(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi,
+		 ssize_t (*add)(fuse_req_t req, struct listing *l, const struct listing_item *item,
+				char *buf, size_t room))
+{
+	struct listing *l = listing_of(fi);
+	struct listing_item item;
+	char *buf = reply_buffer();
+	size_t used = 0;
+	int r;
+
+	if (size > REPLY_SIZE)
+		size = REPLY_SIZE;
+	while (!(r = tree_list(tree_of(req), l, offset, &item))) {
+		ssize_t n = add(req, l, &item, buf + used, size - used);
+
+		if (n == 0)
+			break;
+		if (n < 0 && n != -ENOENT) {
+			r = (int)n;
+			break;
+		}
+		used += n > 0 ? (size_t)n : 0;
+		offset = item.next;
+	}
+	/* What was found before an error is told first; the error comes again. */
+	if (r && r != -ENOENT && !used)
+		reply_result(req, r);
+	else
+		(void)fuse_reply_buf(req, buf, used);
+}
+
+static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			struct fuse_file_info *fi)
+{
+	(void)ino;
+	list(req, size, offset, fi, add_plain);
+}
+
+static void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			    struct fuse_file_info *fi)
+{
+	(void)ino;
+	list(req, size, offset, fi, add_plus);
+}
+
+static void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)datasync;
+	(void)fi;
+	reply_result(req, tree_fsyncdir(tree_of(req), node_of(req, ino)));
+}
+
+static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st;
+	int r = tree_statfs(tree_of(req), &st);
+
+	(void)ino;
+	if (r)
+		reply_result(req, r);
+	else
+		(void)fuse_reply_statfs(req, &st);
+}
+
+/* ---- extended attributes ------------------------------------------------- */
+
+static void reply_xattr(fuse_req_t req, ssize_t r, const char *value, size_t size)
+{
+	if (r < 0)
+		reply_result(req, (int)r);
+	else if (!size)
+		(void)fuse_reply_xattr(req, (size_t)r);
+	else
+		(void)fuse_reply_buf(req, value, (size_t)r);
+}
+
+static void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	char *value = reply_buffer();
+	ssize_t r;
+
+	if (size > XATTRS_VALUE_MAX)
+		size = XATTRS_VALUE_MAX;
+	r = tree_getxattr(tree_of(req), my_io, node_of(req, ino), name, value, size);
+	reply_xattr(req, r, value, size);
+}
+
+static void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	char *names = reply_buffer();
+	ssize_t r;
+
+	if (size > XATTRS_VALUE_MAX)
+		size = XATTRS_VALUE_MAX;
+	r = tree_listxattr(tree_of(req), my_io, node_of(req, ino), names, size);
+	reply_xattr(req, r, names, size);
+}
+
+static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			 size_t size, int flags)
+{
+	reply_result(req, tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value, size,
+					flags));
+}
+
+static void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	reply_result(req, tree_removexattr(tree_of(req), my_io, node_of(req, ino), name));
+}
+
+/*
+ * What is not here answers ENOSYS, after which the kernel does not ask again:
+ * flush (nothing is deferred), access (default_permissions), locks (local).
+ */
+const struct fuse_lowlevel_ops ops_table = {
+	.init = ops_init,
+	.lookup = ops_lookup,
+	.forget = ops_forget,
+	.forget_multi = ops_forget_multi,
+	.getattr = ops_getattr,
+	.setattr = ops_setattr,
+	.readlink = ops_readlink,
+	.mknod = ops_mknod,
+	.mkdir = ops_mkdir,
+	.symlink = ops_symlink,
+	.link = ops_link,
+	.unlink = ops_unlink,
+	.rmdir = ops_rmdir,
+	.rename = ops_rename,
+	.open = ops_open,
+	.create = ops_create,
+	.release = ops_release,
+	.read = ops_read,
+	.write = ops_write,
+	.fsync = ops_fsync,
+	.opendir = ops_opendir,
+	.releasedir = ops_releasedir,
+	.readdir = ops_readdir,
+	.readdirplus = ops_readdirplus,
+	.fsyncdir = ops_fsyncdir,
+	.statfs = ops_statfs,
+	.getxattr = ops_getxattr,
+	.listxattr = ops_listxattr,
+	.setxattr = ops_setxattr,
+	.removexattr = ops_removexattr,
+};

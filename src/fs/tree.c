@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tree: where names are, what directories are called inside, attributes.
+ * See tree.h for the contract.
+ */
+#include "fs/tree_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/fdio.h"
+#include "base/log.h"
+
+enum { BLKSIZE = 128 * 1024 }; /* st_blksize: what stdio and cp read at once */
+
+/* Directory descriptors to keep: a quarter of what this process may open. */
+static uint32_t max_fds(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur / 4 > 4096)
+		return 4096;
+	return limit.rlim_cur / 4 < 16 ? 16 : (uint32_t)(limit.rlim_cur / 4);
+}
+
+int tree_new(const struct store *store, int root_fd, struct tree **out)
+{
+	struct tree *t = calloc(1, sizeof(*t));
+	int r;
+
+	*out = NULL;
+	if (!t)
+		return -ENOMEM;
+	t->store = store;
+	t->keys = store->keys;
+	t->suite = store->suite == CIPHER_XOR ? CIPHER_AES_256_GCM : store->suite;
+	t->root_fd = root_fd;
+	t->privileged = geteuid() == 0;
+	pthread_rwlock_init(&t->rename_lock, NULL);
+	pthread_mutex_init(&t->settle_lock, NULL);
+	r = nodes_new(root_fd, max_fds(), &t->nodes);
+	if (!r)
+		r = tree_enter(t, nodes_root(t->nodes));
+	if (r) {
+		tree_free(t);
+		return r;
+	}
+	*out = t;
+	return 0;
+}
+
+void tree_free(struct tree *t)
+{
+	if (!t)
+		return;
+	nodes_free(t->nodes);
+	pthread_mutex_destroy(&t->settle_lock);
+	pthread_rwlock_destroy(&t->rename_lock);
+	free(t);
+}
+
+struct nodes *tree_nodes(struct tree *t)
+{
+	return t->nodes;
+}
+
+int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *what)
+{
+	char path[1024];
+
+	pthread_mutex_lock(&node->lock);
+	if (node->damage_logged == block + 2) {
+		pthread_mutex_unlock(&node->lock);
+		return -EIO;
+	}
+	node->damage_logged = block + 2; /* 1 for UINT64_MAX, never 0 */
+	pthread_mutex_unlock(&node->lock);
+
+	nodes_path(t->nodes, node, path, sizeof(path));
+	if (block == UINT64_MAX)
+		log_error("damaged: tree/%s: %s", path, what);
+	else
+		log_error("damaged: tree/%s: block %llu: %s", path, (unsigned long long)block,
+			  what);
+	return -EIO;
+}
+
+/* ---- directories --------------------------------------------------------- */
+
+/* The binding of a directory where it is now. */
+static int dir_binding(struct tree *t, struct node *dir, uint8_t binding[FORMAT_BINDING_SIZE])
+{
+	static const uint8_t no_parent[FORMAT_DIR_ID_SIZE];
+	struct location at;
+	int r;
+
+	if (dir == nodes_root(t->nodes)) {
+		format_binding(t->keys, no_parent, "", binding);
+		return 0;
+	}
+	r = nodes_locate(t->nodes, dir, &at);
+	if (r)
+		return r;
+	r = tree_enter(t, at.parent);
+	if (!r)
+		format_binding(t->keys, at.parent->dir_id, at.name, binding);
+	location_put(t->nodes, &at);
+	return r;
+}
+
+/* True if a directory holds nothing at all. */
+static bool is_bare(int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	bool bare = d;
+
+	while (d && bare && (entry = readdir(d)))
+		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+	if (d)
+		(void)closedir(d);
+	else
+		fdio_close(fd);
+	return bare;
+}
+
+/* A directory whose making or removal a death cut off starts anew. */
+static int adopt(struct tree *t, struct node *dir, int fd,
+		 const uint8_t binding[FORMAT_BINDING_SIZE], struct format_dir_record *record)
+{
+	bool in_xattr;
+
+	if (t->store->read_only || !is_bare(fd))
+		return DIRREC_MISSING;
+	memset(record, 0, sizeof(*record));
+	memcpy(record->bindings[0], binding, FORMAT_BINDING_SIZE);
+	if (getrandom(record->id, sizeof(record->id), 0) != sizeof(record->id))
+		return -EIO;
+	dir->record_unsynced = true;
+	return dirrec_write(fd, t->keys, record, &in_xattr);
+}
+
+static int read_record(struct tree *t, struct node *dir)
+{
+	uint8_t binding[FORMAT_BINDING_SIZE];
+	struct format_dir_record record;
+	int fd;
+	int r = dir_binding(t, dir, binding);
+
+	if (!r)
+		r = nodes_dirfd(t->nodes, dir, &fd);
+	if (r)
+		return r;
+	r = dirrec_read(fd, t->keys, t->store->read_only, &record);
+	if (r == DIRREC_MISSING)
+		r = adopt(t, dir, fd, binding, &record);
+	nodes_dirfd_put(t->nodes, dir);
+	if (r)
+		return r;
+	if (memcmp(record.bindings[0], binding, sizeof(binding)) != 0 &&
+	    memcmp(record.bindings[1], binding, sizeof(binding)) != 0)
+		return DIRREC_DAMAGED;
+	dir->rebound = !bytes_are_zero(record.bindings[1], FORMAT_BINDING_SIZE);
+	memcpy(dir->dir_id, record.id, sizeof(dir->dir_id));
+	return 0;
+}
+
+int tree_enter(struct tree *t, struct node *dir)
+{
+	bool rebound = false;
+	int r = 0;
+
+	if (__atomic_load_n(&dir->entered, __ATOMIC_ACQUIRE))
+		return 0;
+	if (dir->type != S_IFDIR)
+		return -ENOTDIR;
+	pthread_mutex_lock(&dir->lock);
+	if (!dir->entered) {
+		r = read_record(t, dir);
+		rebound = dir->rebound;
+		__atomic_store_n(&dir->entered, r == 0, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&dir->lock);
+	if (r == DIRREC_MISSING)
+		return tree_damaged(t, dir, UINT64_MAX, "directory record missing");
+	if (r > 0)
+		return tree_damaged(t, dir, UINT64_MAX, "directory record does not belong here");
+	if (!r && rebound && !t->store->read_only)
+		tree_settle_later(t, dir);
+	return r;
+}
+
+/* ---- names --------------------------------------------------------------- */
+
+int tree_spot(struct tree *t, struct node *dir, const char *name, struct spot *spot)
+{
+	int r = tree_enter(t, dir);
+
+	if (r)
+		return r;
+	spot->dir = dir;
+	spot->damaged = false;
+	r = names_encode(t->keys, dir->dir_id, name, &spot->stored);
+	spot->is_long = r == NAMES_LONG;
+	if (r < 0)
+		return r;
+	return nodes_dirfd(t->nodes, dir, &spot->dirfd);
+}
+
+void spot_put(struct tree *t, struct spot *spot)
+{
+	nodes_dirfd_put(t->nodes, spot->dir);
+}
+
+void spot_binding(const struct tree *t, const struct spot *spot,
+		  uint8_t binding[FORMAT_BINDING_SIZE])
+{
+	format_binding(t->keys, spot->dir->dir_id, spot->stored.name, binding);
+}
+
+/* Find the entry that is shown as `shown`; its stored name goes to spot. */
+static int find_damaged(struct tree *t, struct spot *spot, const char *shown)
+{
+	int fd = openat(spot->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	char name[NAMES_PLAIN_MAX + 1];
+	struct dirent *entry;
+	int r = -ENOENT;
+
+	if (!d) {
+		r = -errno;
+		fdio_close(fd);
+		return r;
+	}
+	while (r == -ENOENT && (entry = readdir(d))) {
+		if (strlen(entry->d_name) > NAMES_STORED_MAX)
+			continue;
+		names_show_damaged(entry->d_name, name);
+		if (strcmp(name, shown) != 0 ||
+		    names_decode_at(t->keys, spot->dir->dir_id, spot->dirfd, entry->d_name, name) !=
+			    NAMES_DAMAGED)
+			continue;
+		strcpy(spot->stored.name, entry->d_name);
+		spot->is_long = false;
+		spot->stored.sealed_size = 0;
+		spot->damaged = true;
+		r = 0;
+	}
+	(void)closedir(d);
+	return r;
+}
+
+int tree_spot_existing(struct tree *t, struct node *dir, const char *name, struct spot *spot,
+		       struct stat *st)
+{
+	int r = tree_spot(t, dir, name, spot);
+
+	if (r)
+		return r;
+	r = tree_stat_at(t, spot->dirfd, spot->stored.name, st);
+	if (r == -ENOENT && names_is_damaged_show(name)) {
+		r = find_damaged(t, spot, name);
+		if (!r)
+			r = tree_stat_at(t, spot->dirfd, spot->stored.name, st);
+	}
+	if (r)
+		spot_put(t, spot);
+	return r;
+}
+
+/* ---- attributes ---------------------------------------------------------- */
+
+/* Bytes of a symlink's target, from the length of what is stored. */
+static off_t link_size(int dirfd, const char *stored)
+{
+	char text[LINKS_TEXT_MAX + 1];
+	char *dot;
+	size_t size;
+
+	if (links_read(dirfd, stored, text))
+		return 0;
+	dot = strchr(text, '.');
+	size = dot ? (size_t)(dot - text) : strlen(text);
+	size = size / 4 * 3 + (size % 4 ? size % 4 - 1 : 0);
+	return size > CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE
+		       ? (off_t)(size - CIPHER_NONCE_SIZE - CIPHER_TAG_SIZE)
+		       : 0;
+}
+
+void tree_fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st)
+{
+	if (S_ISLNK(st->st_mode)) {
+		st->st_size = link_size(dirfd, stored);
+	} else if (S_ISREG(st->st_mode)) {
+		st->st_blksize = BLKSIZE;
+		if (t->store->suite != CIPHER_XOR)
+			st->st_size = (off_t)format_length((uint64_t)st->st_size);
+	}
+}
+
+int tree_stat_at(struct tree *t, int dirfd, const char *stored, struct stat *st)
+{
+	if (fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	tree_fix_size(t, dirfd, stored, st);
+	return 0;
+}
+
+static int stat_dir(struct tree *t, struct node *dir, struct stat *st)
+{
+	int fd;
+	int r = nodes_dirfd(t->nodes, dir, &fd);
+
+	if (r)
+		return r;
+	if (fstat(fd, st))
+		r = -errno;
+	nodes_dirfd_put(t->nodes, dir);
+	return r;
+}
+
+/* If the file is open its descriptor knows, even when it has no name left. */
+static int stat_open_file(struct tree *t, struct node *node, struct stat *st)
+{
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&node->lock);
+	if (node->file)
+		r = fstat(file_fd(node->file), st) ? -errno : 0;
+	pthread_mutex_unlock(&node->lock);
+	if (!r)
+		tree_fix_size(t, -1, NULL, st);
+	return r;
+}
+
+static int stat_by_name(struct tree *t, struct node *node, struct stat *st)
+{
+	struct location at;
+	int r = nodes_locate(t->nodes, node, &at);
+
+	if (r)
+		return r;
+	r = tree_stat_at(t, at.dirfd, at.name, st);
+	if (!r && (st->st_ino != node->ino || (st->st_mode & S_IFMT) != node->type))
+		r = -ESTALE;
+	location_put(t->nodes, &at);
+	return r;
+}
+
+/* tree_getattr with the rename lock held. */
+static int stat_node(struct tree *t, struct node *node, struct stat *st)
+{
+	if (node->type == S_IFDIR)
+		return stat_dir(t, node, st);
+	if (node->type == S_IFREG && !stat_open_file(t, node, st))
+		return 0;
+	return stat_by_name(t, node, st);
+}
+
+int tree_getattr(struct tree *t, struct node *node, struct stat *st)
+{
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = stat_node(t, node, st);
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
+
+int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry)
+{
+	int r = tree_stat_at(t, spot->dirfd, spot->stored.name, &entry->st);
+
+	if (r)
+		return r;
+	entry->node = nodes_get(t->nodes, &entry->st, spot->dir, spot->stored.name, true);
+	return entry->node ? 0 : -ENOMEM;
+}
+
+int tree_lookup(struct tree *t, struct node *dir, const char *name, struct tree_entry *entry)
+{
+	struct spot spot;
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = tree_spot_existing(t, dir, name, &spot, &entry->st);
+	if (r)
+		goto out;
+	entry->node = nodes_get(t->nodes, &entry->st, dir, spot.stored.name, true);
+	if (!entry->node)
+		r = -ENOMEM;
+	spot_put(t, &spot);
+out:
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
+
+/* A node by descriptor (the open file's) or by directory and name. */
+struct handle {
+	int fd; /* of the open file, or -1 */
+	bool located;
+	struct location at;
+};
+
+static int handle_get(struct tree *t, struct node *node, struct handle *h)
+{
+	h->fd = -1;
+	h->located = false;
+	if (node == nodes_root(t->nodes)) {
+		h->at.dirfd = t->root_fd;
+		strcpy(h->at.name, ".");
+		return 0;
+	}
+	pthread_mutex_lock(&node->lock);
+	if (node->file)
+		h->fd = fcntl(file_fd(node->file), F_DUPFD_CLOEXEC, 3);
+	pthread_mutex_unlock(&node->lock);
+	if (h->fd >= 0)
+		return 0;
+	h->located = true;
+	return nodes_locate(t->nodes, node, &h->at);
+}
+
+static void handle_put(struct tree *t, struct handle *h)
+{
+	fdio_close(h->fd);
+	if (h->located)
+		location_put(t->nodes, &h->at);
+}
+
+static int set_owner(const struct handle *h, const struct stat *attr, unsigned int valid)
+{
+	uid_t uid = valid & TREE_SET_UID ? attr->st_uid : (uid_t)-1;
+	gid_t gid = valid & TREE_SET_GID ? attr->st_gid : (gid_t)-1;
+	int r = h->fd >= 0 ? fchown(h->fd, uid, gid)
+			   : fchownat(h->at.dirfd, h->at.name, uid, gid, AT_SYMLINK_NOFOLLOW);
+
+	return r ? -errno : 0;
+}
+
+static int set_mode(const struct handle *h, const struct stat *attr)
+{
+	mode_t mode = attr->st_mode & 07777;
+	int r = h->fd >= 0 ? fchmod(h->fd, mode)
+			   : fchmodat(h->at.dirfd, h->at.name, mode, AT_SYMLINK_NOFOLLOW);
+
+	return r ? -errno : 0;
+}
+
+static int set_times(const struct handle *h, const struct stat *attr, unsigned int valid)
+{
+	const struct timespec leave = { 0, UTIME_OMIT };
+	struct timespec times[2];
+	int r;
+
+	times[0] = valid & TREE_SET_ATIME ? attr->st_atim : leave;
+	times[1] = valid & TREE_SET_MTIME ? attr->st_mtim : leave;
+	r = h->fd >= 0 ? futimens(h->fd, times)
+		       : utimensat(h->at.dirfd, h->at.name, times, AT_SYMLINK_NOFOLLOW);
+	return r ? -errno : 0;
+}
+
+static int set_size(struct tree *t, struct io *io, struct node *node, off_t size)
+{
+	uint64_t bad;
+	int r = tree_file_get(t, io, node, true);
+
+	if (r)
+		return r;
+	r = file_truncate(node->file, io, (uint64_t)size, &bad);
+	if (r > 0)
+		r = tree_damaged(t, node, bad, "does not authenticate");
+	tree_file_put(t, node);
+	return r;
+}
+
+int tree_setattr(struct tree *t, struct io *io, struct node *node, const struct stat *attr,
+		 unsigned int valid, struct stat *st)
+{
+	struct handle h;
+	int r = 0;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	if (valid & TREE_SET_SIZE)
+		r = node->type == S_IFREG ? set_size(t, io, node, attr->st_size) : -EINVAL;
+	if (!r && valid & ~(unsigned int)TREE_SET_SIZE) {
+		r = handle_get(t, node, &h);
+		if (!r) {
+			if (valid & (TREE_SET_UID | TREE_SET_GID))
+				r = set_owner(&h, attr, valid);
+			if (!r && valid & TREE_SET_MODE)
+				r = set_mode(&h, attr);
+			if (!r && valid & (TREE_SET_ATIME | TREE_SET_MTIME))
+				r = set_times(&h, attr, valid);
+			handle_put(t, &h);
+		}
+	}
+	if (!r)
+		r = stat_node(t, node, st);
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
+
+int tree_statfs(struct tree *t, struct statvfs *st)
+{
+	if (fstatvfs(t->root_fd, st))
+		return -errno;
+	st->f_namemax = NAMES_PLAIN_MAX;
+	return 0;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* What the tree_*.c share and nobody else may see. */
+#ifndef FS_TREE_INTERNAL_H
+#define FS_TREE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "fs/dirrec.h"
+#include "fs/links.h"
+#include "fs/names.h"
+#include "fs/tree.h"
+
+struct tree {
+	const struct store *store;
+	const struct keyring *keys; /* the store's */
+	enum cipher_suite suite;    /* for links and attributes: an AEAD */
+	struct nodes *nodes;
+	int root_fd;
+	bool privileged; /* may give files away: runs as root */
+
+	/*
+	 * Held for reading by whoever uses a name, from finding out where
+	 * things are until the system call is done; for writing by renames.
+	 */
+	pthread_rwlock_t rename_lock;
+
+	pthread_mutex_t settle_lock;
+	struct node *settle_first, *settle_last; /* referenced; oldest first */
+	size_t n_settle;
+};
+
+/* A name in a directory whose descriptor is held open. */
+struct spot {
+	struct node *dir;
+	int dirfd;
+	bool is_long;
+	bool damaged; /* the entry's name does not authenticate */
+	struct names_stored stored;
+};
+
+/* tree.c; the rename lock is held */
+
+/* Read a directory's record, once: 0 or -errno (-EIO: damaged). */
+int tree_enter(struct tree *t, struct node *dir);
+/* Where name is or would be in dir. */
+int tree_spot(struct tree *t, struct node *dir, const char *name, struct spot *spot);
+/* The same for an entry that exists, also one shown as damaged; fills st. */
+int tree_spot_existing(struct tree *t, struct node *dir, const char *name, struct spot *spot,
+		       struct stat *st);
+void spot_put(struct tree *t, struct spot *spot);
+void spot_binding(const struct tree *t, const struct spot *spot,
+		  uint8_t binding[FORMAT_BINDING_SIZE]);
+/* lstat with the plaintext's size. */
+int tree_stat_at(struct tree *t, int dirfd, const char *stored, struct stat *st);
+/* The plaintext size of what a backing stat says. */
+void tree_fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st);
+/* Stat and node of an entry just made. */
+int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry);
+/* Say once in the log that a node is damaged: -EIO.  block is UINT64_MAX if none. */
+int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *what);
+
+/* tree_open.c */
+
+/* Open, or share, the file of a node; for a moment or for a handle. */
+int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write);
+void tree_file_put(struct tree *t, struct node *node);
+/* Remember to settle a node later. */
+void tree_settle_later(struct tree *t, struct node *node);
+
+/* tree_remove.c */
+
+/*
+ * 0 if the directory (O_PATH) holds no entry, having removed leftovers of
+ * interrupted operations but not its record; -ENOTEMPTY or another -errno.
+ */
+int tree_clear_out(struct tree *t, int dirfd);
+
+/* tree_rename.c */
+
+/*
+ * Seal the symlink at `here` anew, for `there` too unless it is NULL; its
+ * backing inode changes, and so does what node stands for.  text has
+ * LINKS_TEXT_MAX + 1 bytes and holds what is stored afterwards.
+ */
+int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct links_place *here,
+		     const struct links_place *there, char *text);
+
+/* tree_make.c */
+
+/* Give what was made to its owner: fd may be O_PATH. */
+int tree_give_away(const struct tree *t, int dirfd, const char *stored, const struct caller *caller,
+		   mode_t mode);
+
+#endif /* FS_TREE_INTERNAL_H */

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Listing a directory.  Positions are the backing filesystem's own cookies,
+ * so that a directory which changes meanwhile is listed as well as the
+ * backing one is: what was there throughout comes exactly once.
+ */
+#include "fs/tree_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+
+enum { BUFFER_SIZE = 64 * 1024 };
+
+/* What getdents64(2) gives. */
+struct raw_entry {
+	uint64_t ino;
+	int64_t next;
+	uint16_t size;
+	uint8_t type;
+	char name[];
+};
+
+struct listing {
+	pthread_mutex_t lock;
+	struct node *dir; /* the handle keeps it alive */
+	int fd;
+	off_t at;    /* offset of the entry at `used` */
+	size_t used; /* bytes of the buffer that are behind us */
+	size_t filled;
+	_Alignas(struct raw_entry) char buffer[BUFFER_SIZE];
+};
+
+int tree_opendir(struct tree *t, struct node *dir, struct listing **out)
+{
+	struct listing *l = NULL;
+	int dirfd;
+	int fd = -1;
+	int r;
+
+	*out = NULL;
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = tree_enter(t, dir);
+	if (!r)
+		r = nodes_dirfd(t->nodes, dir, &dirfd);
+	if (!r) {
+		fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			r = -errno;
+		nodes_dirfd_put(t->nodes, dir);
+	}
+	pthread_rwlock_unlock(&t->rename_lock);
+	if (r)
+		return r;
+	l = malloc(sizeof(*l));
+	if (!l) {
+		fdio_close(fd);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&l->lock, NULL);
+	l->dir = dir;
+	l->fd = fd;
+	l->at = 0;
+	l->used = l->filled = 0;
+	*out = l;
+	return 0;
+}
+
+void tree_closedir(struct tree *t, struct listing *l)
+{
+	(void)t;
+	if (!l)
+		return;
+	fdio_close(l->fd);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+static const struct raw_entry *current(const struct listing *l)
+{
+	return (const void *)(l->buffer + l->used);
+}
+
+/* Let the next entry be the one at offset: step, seek or read more. */
+static int position(struct listing *l, off_t offset)
+{
+	ssize_t n;
+
+	if (offset && offset != l->at && l->used < l->filled && current(l)->next == offset) {
+		l->used += current(l)->size;
+		l->at = offset;
+	}
+	if (!offset || offset != l->at) {
+		if (lseek(l->fd, offset, SEEK_SET) < 0)
+			return -errno;
+		l->at = offset;
+		l->used = l->filled = 0;
+	}
+	if (l->used < l->filled)
+		return 0;
+	n = syscall(SYS_getdents64, l->fd, l->buffer, sizeof(l->buffer));
+	if (n < 0)
+		return -errno;
+	l->used = 0;
+	l->filled = (size_t)n;
+	return n ? 0 : -ENOENT;
+}
+
+/* Find out how a stored name is shown: 0, or NAMES_OURS for none of the user's. */
+static int show(struct tree *t, struct listing *l, struct listing_item *item)
+{
+	int r = names_decode_at(t->keys, l->dir->dir_id, l->fd, item->stored, item->name);
+
+	if (r == NAMES_DAMAGED) {
+		item->damaged = true;
+		names_show_damaged(item->stored, item->name);
+		r = 0;
+	}
+	return r;
+}
+
+static int fill(struct tree *t, struct listing *l, const struct raw_entry *raw,
+		struct listing_item *item)
+{
+	item->ino = raw->ino;
+	item->type = (uint32_t)DTTOIF(raw->type);
+	item->next = raw->next;
+	item->damaged = false;
+	item->is_dot = !strcmp(raw->name, ".") || !strcmp(raw->name, "..");
+	strcpy(item->stored, raw->name);
+	if (!item->is_dot)
+		return show(t, l, item);
+	strcpy(item->name, raw->name);
+	return 0;
+}
+
+int tree_list(struct tree *t, struct listing *l, off_t offset, struct listing_item *item)
+{
+	int r;
+
+	pthread_mutex_lock(&l->lock);
+	while (!(r = position(l, offset))) {
+		r = NAMES_OURS; /* longer names: of no filesystem we know */
+		if (strlen(current(l)->name) <= NAMES_STORED_MAX)
+			r = fill(t, l, current(l), item);
+		if (r != NAMES_OURS)
+			break;
+		offset = current(l)->next;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return r;
+}
+
+int tree_list_lookup(struct tree *t, struct listing *l, const struct listing_item *item,
+		     struct tree_entry *entry)
+{
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = tree_stat_at(t, l->fd, item->stored, &entry->st);
+	if (!r) {
+		entry->node = nodes_get(t->nodes, &entry->st, l->dir, item->stored, true);
+		r = entry->node ? 0 : -ENOMEM;
+	}
+	pthread_rwlock_unlock(&t->rename_lock);
+	if (!r && item->damaged)
+		(void)tree_damaged(t, entry->node, UINT64_MAX, "name does not authenticate");
+	return r;
+}

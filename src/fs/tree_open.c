@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Open files: one struct file per node, shared by all handles; and settling,
+ * which gives the files of the recent past a header without DIRTY.
+ */
+#include "fs/tree_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "base/log.h"
+
+enum { SETTLE_AFTER_MS = 5000 };
+
+/* ---- the backing file ---------------------------------------------------- */
+
+/* Our own file, whose mode keeps even us out: lift it for the moment. */
+static int open_lifted(const struct location *at, int flags)
+{
+	struct stat st;
+	int fd;
+
+	if (fstatat(at->dirfd, at->name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+		return -1;
+	if (fchmodat(at->dirfd, at->name, (st.st_mode & 07777) | 0600, AT_SYMLINK_NOFOLLOW))
+		return -1;
+	fd = openat(at->dirfd, at->name, flags);
+	(void)!fchmodat(at->dirfd, at->name, st.st_mode & 07777, AT_SYMLINK_NOFOLLOW);
+	return fd;
+}
+
+/* O_NONBLOCK: a FIFO that somebody put there must not hang us. */
+static int open_mode(struct tree *t, const struct location *at, int accmode)
+{
+	int flags = accmode | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int fd = openat(at->dirfd, at->name, flags);
+
+	if (fd < 0 && errno == EACCES && !t->privileged) {
+		fd = open_lifted(at, flags);
+		if (fd < 0)
+			errno = EACCES;
+	}
+	return fd;
+}
+
+static int open_backing(struct tree *t, struct node *node, bool write, int *fd, bool *writable)
+{
+	struct location at;
+	struct stat st;
+	int r = nodes_locate(t->nodes, node, &at);
+
+	if (r)
+		return r;
+	*writable = !t->store->read_only;
+	*fd = *writable ? open_mode(t, &at, O_RDWR) : -1;
+	if (*fd < 0 && !write && errno != ENOENT) {
+		*writable = false;
+		*fd = open_mode(t, &at, O_RDONLY);
+	}
+	if (*fd < 0)
+		r = errno == ELOOP || errno == ENXIO ? -EIO : -errno;
+	else if (fstat(*fd, &st) || !S_ISREG(st.st_mode) || st.st_ino != node->ino)
+		r = -EIO;
+	location_put(t->nodes, &at);
+	if (r && *fd >= 0)
+		fdio_close(*fd);
+	return r;
+}
+
+/* Whether the file may be where the node says it is. */
+static int check_place(struct tree *t, struct node *node, struct file *f)
+{
+	uint8_t binding[FORMAT_BINDING_SIZE];
+	struct location at;
+	int r = nodes_locate(t->nodes, node, &at);
+
+	if (r)
+		return r;
+	r = tree_enter(t, at.parent);
+	if (!r) {
+		format_binding(t->keys, at.parent->dir_id, at.name, binding);
+		r = file_is_bound(f, binding) ? 0 : FILE_DAMAGED;
+	}
+	location_put(t->nodes, &at);
+	return r;
+}
+
+/* Open node->file; node->lock is held.  *what says what is damaged. */
+static int open_file(struct tree *t, struct io *io, struct node *node, bool write,
+		     const char **what)
+{
+	struct file *f;
+	bool writable;
+	int fd;
+	int r = open_backing(t, node, write, &fd, &writable);
+
+	if (r == -EIO)
+		*what = "something else is in the place of the content file";
+	if (r)
+		return r;
+	r = file_open(t->store, io, fd, writable, node->trusted, &f);
+	if (r == FILE_DAMAGED)
+		*what = "the header does not authenticate or does not fit the size";
+	if (r)
+		return r;
+	r = check_place(t, node, f);
+	if (r == FILE_DAMAGED)
+		*what = "the file belongs somewhere else";
+	if (r)
+		file_close(f);
+	else
+		node->file = f;
+	return r;
+}
+
+static int upgrade_file(struct tree *t, struct node *node)
+{
+	bool writable;
+	int fd;
+	int r = open_backing(t, node, true, &fd, &writable);
+
+	if (!r)
+		file_upgrade(node->file, fd);
+	return r;
+}
+
+int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write)
+{
+	const char *what = NULL;
+	int r = 0;
+
+	if (write && t->store->read_only)
+		return -EROFS;
+	pthread_mutex_lock(&node->lock);
+	if (!node->file)
+		r = open_file(t, io, node, write, &what);
+	else if (write && !file_writable(node->file))
+		r = upgrade_file(t, node);
+	if (!r)
+		node->opens++;
+	pthread_mutex_unlock(&node->lock);
+	return what ? tree_damaged(t, node, UINT64_MAX, what) : r;
+}
+
+void tree_file_put(struct tree *t, struct node *node)
+{
+	struct file *f = NULL;
+	struct stat st;
+
+	pthread_mutex_lock(&node->lock);
+	if (--node->opens == 0) {
+		f = node->file;
+		node->file = NULL;
+		node->trusted = !file_is_suspect(f);
+		node->seen = !fstat(file_fd(f), &st);
+		if (node->seen) {
+			node->seen_mtime = st.st_mtim;
+			node->seen_size = st.st_size;
+		}
+	}
+	pthread_mutex_unlock(&node->lock);
+	if (!f)
+		return;
+	if (file_is_unsettled(f) && (!file_is_suspect(f) || file_was_changed(f)))
+		tree_settle_later(t, node);
+	file_close(f);
+}
+
+/* ---- handles ------------------------------------------------------------- */
+
+/* The kernel's pages are true if nobody else wrote since we saw the file. */
+static bool may_keep_cache(struct node *node)
+{
+	struct stat st;
+	bool keep;
+
+	pthread_mutex_lock(&node->lock);
+	keep = node->opens > 1 ||
+	       (node->seen && !fstat(file_fd(node->file), &st) && st.st_size == node->seen_size &&
+		st.st_mtim.tv_sec == node->seen_mtime.tv_sec &&
+		st.st_mtim.tv_nsec == node->seen_mtime.tv_nsec);
+	pthread_mutex_unlock(&node->lock);
+	return keep;
+}
+
+int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool *keep_cache)
+{
+	bool write = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
+	uint64_t bad;
+	int r;
+
+	*keep_cache = false;
+	if (node->type != S_IFREG)
+		return node->type == S_IFDIR ? -EISDIR : -ENXIO;
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = tree_file_get(t, io, node, write);
+	pthread_rwlock_unlock(&t->rename_lock);
+	if (r)
+		return r;
+	if (flags & O_TRUNC)
+		r = file_truncate(node->file, io, 0, &bad);
+	else
+		*keep_cache = may_keep_cache(node);
+	if (r)
+		tree_file_put(t, node);
+	return r > 0 ? tree_damaged(t, node, bad, "does not authenticate") : r;
+}
+
+void tree_release(struct tree *t, struct node *node)
+{
+	tree_file_put(t, node);
+}
+
+int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
+	      const void **data, size_t *done)
+{
+	uint64_t bad;
+	int r = file_read(node->file, io, offset, size, data, done, &bad);
+
+	return r > 0 ? tree_damaged(t, node, bad, "does not authenticate") : r;
+}
+
+int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
+	       bool append)
+{
+	uint64_t bad;
+	int r = file_write(node->file, io, offset, size, append, &bad);
+
+	return r > 0 ? tree_damaged(t, node, bad, "does not authenticate") : r;
+}
+
+/* ---- syncing ------------------------------------------------------------- */
+
+/* A long name's sidecar must not be younger on disk than its file. */
+static int sync_sidecar(const struct location *at)
+{
+	char name[NAMES_STORED_MAX + 8];
+	int r = 0;
+	int fd;
+
+	if (strncmp(at->name, "long.", 5) != 0)
+		return 0;
+	(void)snprintf(name, sizeof(name), "%s.name", at->name);
+	fd = openat(at->dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || fsync(fd))
+		r = -errno;
+	fdio_close(fd);
+	return r;
+}
+
+/* Records of dir and of all directories above it that are not durable yet. */
+static int sync_records(struct tree *t, struct node *dir)
+{
+	struct location at;
+	int fd;
+	int r = 0;
+
+	if (__atomic_load_n(&dir->record_unsynced, __ATOMIC_ACQUIRE)) {
+		r = nodes_dirfd(t->nodes, dir, &fd);
+		if (r)
+			return r;
+		r = dirrec_sync(fd);
+		nodes_dirfd_put(t->nodes, dir);
+		if (r)
+			return r;
+		__atomic_store_n(&dir->record_unsynced, false, __ATOMIC_RELEASE);
+	}
+	if (dir == nodes_root(t->nodes))
+		return 0;
+	r = nodes_locate(t->nodes, dir, &at);
+	if (r)
+		return r == -ESTALE ? 0 : r;
+	r = sync_records(t, at.parent);
+	location_put(t->nodes, &at);
+	return r;
+}
+
+int tree_fsync(struct tree *t, struct node *node, bool data_only)
+{
+	struct location at;
+	int r = file_sync(node->file, data_only);
+
+	if (r)
+		return r;
+	pthread_rwlock_rdlock(&t->rename_lock);
+	if (!nodes_locate(t->nodes, node, &at)) {
+		r = sync_sidecar(&at);
+		if (!r)
+			r = sync_records(t, at.parent);
+		location_put(t->nodes, &at);
+	}
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
+
+int tree_fsyncdir(struct tree *t, struct node *dir)
+{
+	int fd = -1;
+	int dirfd;
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = nodes_dirfd(t->nodes, dir, &dirfd);
+	if (r)
+		goto out;
+	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd))
+		r = -errno;
+	fdio_close(fd);
+	nodes_dirfd_put(t->nodes, dir);
+	if (!r)
+		r = sync_records(t, dir);
+out:
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
+
+/* ---- settling ------------------------------------------------------------ */
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void tree_settle_later(struct tree *t, struct node *node)
+{
+	nodes_ref(t->nodes, node);
+	pthread_mutex_lock(&t->settle_lock);
+	if (node->on_settle_list) {
+		pthread_mutex_unlock(&t->settle_lock);
+		nodes_unref(t->nodes, node);
+		return;
+	}
+	node->on_settle_list = true;
+	node->settle_next = NULL;
+	node->settle_after_ms = now_ms() + SETTLE_AFTER_MS;
+	if (t->settle_last)
+		t->settle_last->settle_next = node;
+	else
+		t->settle_first = node;
+	t->settle_last = node;
+	t->n_settle++;
+	pthread_mutex_unlock(&t->settle_lock);
+}
+
+enum { BATCH = 256 };
+
+/* Take up to n nodes off the list that are due. */
+static size_t take_due(struct tree *t, bool all, struct node *batch[], size_t n)
+{
+	uint64_t now = now_ms();
+	size_t taken = 0;
+
+	pthread_mutex_lock(&t->settle_lock);
+	while (taken < n && t->settle_first && (all || t->settle_first->settle_after_ms <= now)) {
+		struct node *node = t->settle_first;
+
+		t->settle_first = node->settle_next;
+		if (!t->settle_first)
+			t->settle_last = NULL;
+		node->on_settle_list = false;
+		batch[taken++] = node;
+	}
+	t->n_settle -= taken;
+	pthread_mutex_unlock(&t->settle_lock);
+	return taken;
+}
+
+static bool came_back(struct tree *t, struct node *node)
+{
+	bool yes;
+
+	pthread_mutex_lock(&t->settle_lock);
+	yes = node->on_settle_list;
+	pthread_mutex_unlock(&t->settle_lock);
+	return yes;
+}
+
+static int settle_dir(struct tree *t, struct node *dir)
+{
+	struct format_dir_record record = { 0 };
+	struct location at;
+	bool in_xattr;
+	int fd;
+	int r = nodes_locate(t->nodes, dir, &at);
+
+	if (r)
+		return r;
+	format_binding(t->keys, at.parent->dir_id, at.name, record.bindings[0]);
+	location_put(t->nodes, &at);
+	memcpy(record.id, dir->dir_id, sizeof(record.id));
+	r = nodes_dirfd(t->nodes, dir, &fd);
+	if (r)
+		return r;
+	r = dirrec_write(fd, t->keys, &record, &in_xattr);
+	nodes_dirfd_put(t->nodes, dir);
+	return r;
+}
+
+static int settle_link(struct tree *t, struct node *link)
+{
+	char text[LINKS_TEXT_MAX + 1];
+	struct links_place here;
+	struct location at;
+	int r = nodes_locate(t->nodes, link, &at);
+
+	if (r)
+		return r;
+	here.dir_id = at.parent->dir_id;
+	here.stored = at.name;
+	r = tree_reseal_link(t, link, at.dirfd, &here, NULL, text);
+	location_put(t->nodes, &at);
+	return r;
+}
+
+/* The file's one binding is where it is now. */
+static void bind_here(struct tree *t, struct node *node)
+{
+	uint8_t binding[FORMAT_BINDING_SIZE];
+	struct location at;
+
+	if (nodes_locate(t->nodes, node, &at))
+		return;
+	format_binding(t->keys, at.parent->dir_id, at.name, binding);
+	file_bind_only(node->file, binding);
+	location_put(t->nodes, &at);
+}
+
+/* What was synced before the node was opened here is durable, unless it came back. */
+static void settle_file(struct tree *t, struct io *io, struct node *node)
+{
+	if (tree_file_get(t, io, node, true))
+		return; /* unlinked, or damaged and said so */
+	if (!came_back(t, node)) {
+		bind_here(t, node);
+		(void)file_settle(node->file, io, true); /* else it stays DIRTY */
+	}
+	tree_file_put(t, node);
+}
+
+static void sync_backing(struct tree *t)
+{
+	int fd = openat(t->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || syncfs(fd))
+		log_warn("cannot sync the vault's filesystem: %s", strerror(errno));
+	fdio_close(fd);
+}
+
+static void settle_node(struct tree *t, struct io *io, struct node *node)
+{
+	pthread_rwlock_rdlock(&t->rename_lock);
+	if (node->type == S_IFREG)
+		settle_file(t, io, node);
+	else if (node->type == S_IFDIR)
+		(void)settle_dir(t, node); /* else two bindings stay */
+	pthread_rwlock_unlock(&t->rename_lock);
+	if (node->type == S_IFLNK) {
+		/* It gets a new inode: nobody may look at it meanwhile. */
+		pthread_rwlock_wrlock(&t->rename_lock);
+		(void)settle_link(t, node);
+		pthread_rwlock_unlock(&t->rename_lock);
+	}
+	nodes_unref(t->nodes, node);
+}
+
+void tree_settle(struct tree *t, struct io *io, bool all)
+{
+	struct node *batch[BATCH];
+	size_t left;
+	size_t n;
+
+	pthread_mutex_lock(&t->settle_lock);
+	left = t->n_settle; /* what fails comes back: once is enough */
+	pthread_mutex_unlock(&t->settle_lock);
+	for (bool synced = false; left; left -= n) {
+		n = take_due(t, all, batch, left < BATCH ? left : BATCH);
+		if (!n)
+			break;
+		if (!synced)
+			sync_backing(t);
+		synced = all; /* nobody writes any more */
+		for (size_t i = 0; i < n; i++)
+			settle_node(t, io, batch[i]);
+	}
+}

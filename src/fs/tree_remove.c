@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Removing entries.  Sidecars go after the entry, a directory's record before
+ * it; damaged things can be removed like whole ones.
+ */
+#include "fs/tree_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+
+static void forget_name(struct tree *t, const struct spot *spot, const struct stat *st)
+{
+	struct node *node = nodes_find(t->nodes, st);
+
+	if (!node)
+		return;
+	nodes_unlinked(t->nodes, node, spot->dir, spot->stored.name,
+		       S_ISDIR(st->st_mode) || st->st_nlink <= 1);
+	nodes_unref(t->nodes, node);
+}
+
+int tree_unlink(struct tree *t, struct node *dir, const char *name)
+{
+	struct spot spot;
+	struct stat st;
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = tree_spot_existing(t, dir, name, &spot, &st);
+	if (r)
+		goto unlock;
+	if (unlinkat(spot.dirfd, spot.stored.name, 0)) {
+		r = -errno;
+		goto out;
+	}
+	names_sidecar_remove(spot.dirfd, spot.stored.name);
+	if (S_ISLNK(st.st_mode))
+		links_sidecar_remove(spot.dirfd, spot.stored.name);
+	forget_name(t, &spot, &st);
+out:
+	spot_put(t, &spot);
+unlock:
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
+
+/* What a death may leave in a directory without entries. */
+static bool is_leftover(const char *stored)
+{
+	return !strncmp(stored, "long.", 5) || !strncmp(stored, "link.", 5) ||
+	       !strncmp(stored, ".cryptfs-tmp.", 13);
+}
+
+int tree_clear_out(struct tree *t, int dirfd)
+{
+	static const uint8_t no_id[FORMAT_DIR_ID_SIZE];
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	char plain[NAMES_PLAIN_MAX + 1];
+	struct dirent *entry;
+	int r = 0;
+
+	if (!d) {
+		r = -errno;
+		fdio_close(fd);
+		return r;
+	}
+	while (!r && (entry = readdir(d)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+		    names_decode(t->keys, no_id, entry->d_name, plain) != NAMES_OURS)
+			r = -ENOTEMPTY;
+	rewinddir(d);
+	while (!r && (entry = readdir(d)))
+		if (is_leftover(entry->d_name))
+			(void)unlinkat(dirfd, entry->d_name, 0);
+	(void)closedir(d);
+	return r;
+}
+
+/* Remove the directory at spot, whose descriptor is fd. */
+static int remove_dir(struct tree *t, const struct spot *spot, int fd)
+{
+	struct format_dir_record record;
+	bool in_xattr;
+	bool known;
+	int r = tree_clear_out(t, fd);
+
+	if (r)
+		return r;
+	known = !dirrec_read(fd, t->keys, true, &record);
+	r = dirrec_remove(fd);
+	if (!r && unlinkat(spot->dirfd, spot->stored.name, AT_REMOVEDIR)) {
+		r = -errno;
+		if (known)
+			(void)dirrec_write(fd, t->keys, &record, &in_xattr);
+	}
+	return r;
+}
+
+int tree_rmdir(struct tree *t, struct node *dir, const char *name)
+{
+	struct spot spot;
+	struct stat st;
+	int fd = -1;
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = tree_spot_existing(t, dir, name, &spot, &st);
+	if (r)
+		goto unlock;
+	fd = openat(spot.dirfd, spot.stored.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0) {
+		r = -errno;
+		goto out;
+	}
+	r = remove_dir(t, &spot, fd);
+	if (r == -EACCES && !t->privileged) {
+		/* Its own mode keeps us out, though its owner may remove it. */
+		(void)!fchmodat(spot.dirfd, spot.stored.name, (st.st_mode & 07777) | 0700,
+				AT_SYMLINK_NOFOLLOW);
+		r = remove_dir(t, &spot, fd);
+		if (r)
+			(void)!fchmodat(spot.dirfd, spot.stored.name, st.st_mode & 07777,
+					AT_SYMLINK_NOFOLLOW);
+	}
+	if (!r) {
+		names_sidecar_remove(spot.dirfd, spot.stored.name);
+		forget_name(t, &spot, &st);
+	}
+out:
+	fdio_close(fd);
+	spot_put(t, &spot);
+unlock:
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}

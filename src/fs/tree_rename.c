@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Renaming.  What is bound to its place is first made valid in both places,
+ * then the backing entry moves with one system call: a death leaves a thing
+ * that is valid where it is.  Settling drops the old place later.
+ */
+#include "fs/tree_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+#include "fs/sidecar.h"
+
+/* One entry that moves: from a spot to another. */
+struct move {
+	struct spot *from;
+	struct spot *to;
+	struct stat st;
+	struct node *node; /* referenced */
+	bool file_open;	   /* node->file is held */
+};
+
+/* ---- symlinks ------------------------------------------------------------ */
+
+/* The new symlink looks like the old one: best effort, it is its content that counts. */
+static void copy_looks(int dirfd, const char *name, const struct stat *st)
+{
+	const struct timespec times[2] = { st->st_atim, st->st_mtim };
+
+	(void)!fchownat(dirfd, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
+	(void)utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW);
+}
+
+/* Put a symlink with this text in the place of the one called stored. */
+static int replace_link(int dirfd, const char *stored, const char *text, struct stat *st)
+{
+	char temporary[64];
+	uint64_t random;
+	int r;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	(void)snprintf(temporary, sizeof(temporary), NAMES_TEMPORARY "%016llx",
+		       (unsigned long long)random);
+	r = links_create_as(dirfd, temporary, stored, text);
+	if (r)
+		return r;
+	copy_looks(dirfd, temporary, st);
+	if (renameat(dirfd, temporary, dirfd, stored))
+		r = -errno;
+	if (!r && fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
+		r = -errno;
+	if (r)
+		(void)unlinkat(dirfd, temporary, 0);
+	return r;
+}
+
+int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct links_place *here,
+		     const struct links_place *there, char *text)
+{
+	char target[LINKS_PLAIN_MAX + 1];
+	struct stat st;
+	int r;
+
+	if (fstatat(dirfd, here->stored, &st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	r = links_read(dirfd, here->stored, text);
+	if (!r)
+		r = links_open(t->keys, t->suite, text, here, target);
+	if (r > 0)
+		return tree_damaged(t, node, UINT64_MAX, "symlink does not authenticate");
+	if (!r)
+		r = links_seal(t->keys, t->suite, target, here, there, text);
+	if (!r)
+		r = replace_link(dirfd, here->stored, text, &st);
+	if (!r)
+		nodes_replaced(t->nodes, node, &st);
+	return r;
+}
+
+static int prepare_link(struct tree *t, struct move *m)
+{
+	const struct links_place here = { m->from->dir->dir_id, m->from->stored.name };
+	const struct links_place there = { m->to->dir->dir_id, m->to->stored.name };
+	char text[LINKS_TEXT_MAX + 1];
+	char sidecar[64];
+	char shown[2];
+	int r = tree_reseal_link(t, m->node, m->from->dirfd, &here, &there, text);
+
+	if (r)
+		return r;
+	/* A text that lies in a sidecar has to be found under the new name too. */
+	if (readlinkat(m->from->dirfd, m->from->stored.name, shown, sizeof(shown)) != 1)
+		return 0;
+	links_sidecar_name(m->to->stored.name, sidecar);
+	return sidecar_write(m->to->dirfd, sidecar, text, strlen(text));
+}
+
+/* ---- files and directories ----------------------------------------------- */
+
+static int prepare_file(struct tree *t, struct io *io, struct move *m)
+{
+	uint8_t here[FORMAT_BINDING_SIZE];
+	uint8_t there[FORMAT_BINDING_SIZE];
+	int r = tree_file_get(t, io, m->node, true);
+
+	if (r)
+		return r;
+	m->file_open = true;
+	spot_binding(t, m->from, here);
+	spot_binding(t, m->to, there);
+	return file_bind_both(m->node->file, io, here, there);
+}
+
+static int prepare_dir(struct tree *t, struct move *m)
+{
+	struct format_dir_record record;
+	bool in_xattr;
+	int fd;
+	int r = tree_enter(t, m->node);
+
+	if (r)
+		return r;
+	memcpy(record.id, m->node->dir_id, sizeof(record.id));
+	spot_binding(t, m->from, record.bindings[0]);
+	spot_binding(t, m->to, record.bindings[1]);
+	r = nodes_dirfd(t->nodes, m->node, &fd);
+	if (r)
+		return r;
+	r = dirrec_write(fd, t->keys, &record, &in_xattr);
+	nodes_dirfd_put(t->nodes, m->node);
+	return r;
+}
+
+static int prepare(struct tree *t, struct io *io, struct move *m)
+{
+	int r;
+
+	if (m->from->damaged)
+		return -EIO;
+	m->node = nodes_get(t->nodes, &m->st, m->from->dir, m->from->stored.name, false);
+	if (!m->node)
+		return -ENOMEM;
+	r = names_sidecar_write(m->to->dirfd, &m->to->stored);
+	if (r)
+		return r;
+	if (S_ISREG(m->st.st_mode))
+		return prepare_file(t, io, m);
+	if (S_ISDIR(m->st.st_mode))
+		return prepare_dir(t, m);
+	return S_ISLNK(m->st.st_mode) ? prepare_link(t, m) : 0;
+}
+
+/* The backing entry has moved. */
+static void conclude(struct tree *t, struct move *m)
+{
+	uint8_t binding[FORMAT_BINDING_SIZE];
+
+	(void)nodes_renamed(t->nodes, m->node, m->from->dir, m->from->stored.name, m->to->dir,
+			    m->to->stored.name); /* without memory: looked up again */
+	spot_binding(t, m->to, binding);
+	if (m->file_open)
+		file_bind_only(m->node->file, binding);
+	else if (S_ISDIR(m->st.st_mode) || S_ISLNK(m->st.st_mode))
+		tree_settle_later(t, m->node);
+}
+
+static void finish(struct tree *t, struct move *m)
+{
+	if (m->file_open)
+		tree_file_put(t, m->node);
+	if (m->node)
+		nodes_unref(t->nodes, m->node);
+}
+
+/* ---- the call ------------------------------------------------------------ */
+
+/* What lay under the new name is gone. */
+static void forget_overwritten(struct tree *t, const struct spot *spot, const struct stat *st)
+{
+	struct node *node = nodes_find(t->nodes, st);
+
+	if (!node)
+		return;
+	nodes_unlinked(t->nodes, node, spot->dir, spot->stored.name,
+		       S_ISDIR(st->st_mode) || st->st_nlink <= 1);
+	nodes_unref(t->nodes, node);
+}
+
+static bool same_spot(const struct spot *a, const struct spot *b)
+{
+	return a->dir == b->dir && !strcmp(a->stored.name, b->stored.name);
+}
+
+/*
+ * A directory that is to be overwritten must be empty, and its record would
+ * make the backing filesystem say it is not: it goes first.
+ */
+static int make_way(struct tree *t, const struct spot *to, const struct stat *there)
+{
+	int fd;
+	int r;
+
+	if (!S_ISDIR(there->st_mode))
+		return -ENOTDIR;
+	fd = openat(to->dirfd, to->stored.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = tree_clear_out(t, fd);
+	if (!r)
+		r = dirrec_remove(fd);
+	fdio_close(fd);
+	return r;
+}
+
+static void put_record_back(struct tree *t, const struct spot *to,
+			    const struct format_dir_record *record)
+{
+	int fd = openat(to->dirfd, to->stored.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bool in_xattr;
+
+	if (fd >= 0)
+		(void)dirrec_write(fd, t->keys, record, &in_xattr);
+	fdio_close(fd);
+}
+
+/* Read the record of a directory that may have to be put back. */
+static bool read_record_at(struct tree *t, const struct spot *spot,
+			   struct format_dir_record *record)
+{
+	int fd = openat(spot->dirfd, spot->stored.name,
+			O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bool known = fd >= 0 && !dirrec_read(fd, t->keys, true, record);
+
+	fdio_close(fd);
+	return known;
+}
+
+/* Move one entry, over another one if there is one. */
+static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
+		     const struct stat *there, unsigned int flags)
+{
+	struct format_dir_record record;
+	bool known = false;
+	int r;
+
+	if (exists && flags & RENAME_NOREPLACE)
+		return -EEXIST;
+	if (exists && S_ISDIR(there->st_mode) && !S_ISDIR(m->st.st_mode))
+		return -EISDIR;
+	r = prepare(t, io, m);
+	if (r)
+		return r;
+	if (exists && S_ISDIR(m->st.st_mode)) {
+		known = read_record_at(t, m->to, &record);
+		r = make_way(t, m->to, there);
+	}
+	if (!r && renameat2(m->from->dirfd, m->from->stored.name, m->to->dirfd, m->to->stored.name,
+			    flags)) {
+		r = -errno;
+		if (known)
+			put_record_back(t, m->to, &record);
+	}
+	if (r) {
+		if (!exists)
+			names_sidecar_remove(m->to->dirfd, m->to->stored.name);
+		return r;
+	}
+	names_sidecar_remove(m->from->dirfd, m->from->stored.name);
+	if (S_ISLNK(m->st.st_mode))
+		links_sidecar_remove(m->from->dirfd, m->from->stored.name);
+	if (exists && S_ISLNK(there->st_mode) && !S_ISLNK(m->st.st_mode))
+		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
+	if (exists)
+		forget_overwritten(t, m->to, there);
+	conclude(t, m);
+	return 0;
+}
+
+static int rename_at(struct tree *t, struct io *io, struct spot *from, const struct stat *st,
+		     struct spot *to, unsigned int flags)
+{
+	struct move m = { .from = from, .to = to, .st = *st };
+	struct stat there;
+	bool exists = !fstatat(to->dirfd, to->stored.name, &there, AT_SYMLINK_NOFOLLOW);
+	int r;
+
+	if (same_spot(from, to))
+		return flags & RENAME_NOREPLACE ? -EEXIST : 0;
+	if (exists && there.st_ino == st->st_ino && there.st_dev == st->st_dev)
+		return flags & RENAME_NOREPLACE ? -EEXIST : 0; /* two names of one file */
+	r = move_over(t, io, &m, exists, &there, flags);
+	finish(t, &m);
+	return r;
+}
+
+static int exchange(struct tree *t, struct io *io, struct spot *a, const struct stat *a_st,
+		    struct spot *b, const struct stat *b_st)
+{
+	struct move there = { .from = a, .to = b, .st = *a_st };
+	struct move back = { .from = b, .to = a, .st = *b_st };
+	int r;
+
+	if (same_spot(a, b))
+		return 0;
+	r = prepare(t, io, &there);
+	if (!r)
+		r = prepare(t, io, &back);
+	if (!r && renameat2(a->dirfd, a->stored.name, b->dirfd, b->stored.name, RENAME_EXCHANGE))
+		r = -errno;
+	if (!r) {
+		conclude(t, &there);
+		conclude(t, &back);
+	}
+	finish(t, &back);
+	finish(t, &there);
+	return r;
+}
+
+static int rename_locked(struct tree *t, struct io *io, struct node *from, const char *old_name,
+			 struct node *to, const char *new_name, unsigned int flags)
+{
+	struct spot a;
+	struct spot b;
+	struct stat a_st;
+	struct stat b_st;
+	int r = tree_spot_existing(t, from, old_name, &a, &a_st);
+
+	if (r)
+		return r;
+	if (flags & RENAME_EXCHANGE)
+		r = tree_spot_existing(t, to, new_name, &b, &b_st);
+	else
+		r = tree_spot(t, to, new_name, &b);
+	if (!r) {
+		r = flags & RENAME_EXCHANGE ? exchange(t, io, &a, &a_st, &b, &b_st)
+					    : rename_at(t, io, &a, &a_st, &b, flags);
+		spot_put(t, &b);
+	}
+	spot_put(t, &a);
+	return r;
+}
+
+int tree_rename(struct tree *t, struct io *io, struct node *from, const char *old_name,
+		struct node *to, const char *new_name, unsigned int flags)
+{
+	int r;
+
+	if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
+		return -EINVAL;
+	pthread_rwlock_wrlock(&t->rename_lock);
+	r = rename_locked(t, io, from, old_name, to, new_name, flags);
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
