@@ -93,7 +93,7 @@ static inline void make_block_aad(uint64_t index, uint32_t sequence, enum cipher
 static inline void expect(const struct engine_batch *batch, enum cipher_suite suite,
 			  const struct engine_record *records, uint8_t *data, uint8_t (*tags)[16])
 {
-	struct cipher_key key;
+	static struct cipher_key key;
 	uint8_t aad[16];
 
 	if (suite == CIPHER_XOR) {

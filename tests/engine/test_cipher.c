@@ -104,7 +104,7 @@ static void check_vector(const struct cipher_aead *a, const struct vector *v)
 {
 	uint8_t secret[32], nonce[12], aad[64], plain[300], sealed[300], data[300];
 	uint8_t right_tag[16], tag[16];
-	struct cipher_key key;
+	static struct cipher_key key;
 	struct cipher_piece p = { .nonce = nonce, .aad = aad, .data = data };
 
 	assert_int_equal(unhex(v->key, secret), 32);
@@ -166,7 +166,7 @@ static void ipsec_mb_and_openssl_make_the_same_bytes(void **state)
 {
 	static uint8_t a_data[9000], b_data[9000], plain[9000];
 	uint8_t secret[32], nonce[12], aad[100], a_tag[16], b_tag[16];
-	struct cipher_key a_key, b_key;
+	static struct cipher_key a_key, b_key;
 	struct cipher_piece a = { .nonce = nonce, .aad = aad, .data = a_data };
 	struct cipher_piece b = { .nonce = nonce, .aad = aad, .data = b_data };
 
@@ -178,7 +178,7 @@ static void ipsec_mb_and_openssl_make_the_same_bytes(void **state)
 		assert_int_equal(getrandom(nonce, sizeof(nonce), 0), sizeof(nonce));
 		assert_int_equal(getrandom(aad, sizeof(aad), 0), sizeof(aad));
 		assert_int_equal(getrandom(plain, 256, 0), 256);
-		memcpy(plain + random_below(8000), plain, 256);
+		memmove(plain + random_below(8000), plain, 256);
 		a.size = b.size = random_below(i % 2 ? 600 : sizeof(plain));
 		a.aad_size = b.aad_size = random_below(sizeof(aad));
 		memcpy(a_data, plain, sizeof(plain));
@@ -207,7 +207,7 @@ static void a_forgery_gives_no_bytes(void **state)
 	static const uint8_t zeros[5000];
 	uint8_t data[5000];
 	uint8_t tag[16];
-	struct cipher_key key;
+	static struct cipher_key key;
 
 	(void)state;
 	for (enum cipher_suite s = CIPHER_AES_256_GCM; s <= CIPHER_CHACHA20_POLY1305; s++) {
@@ -240,7 +240,7 @@ static void a_forgery_gives_no_bytes(void **state)
 
 static void nothing_can_be_sealed_and_opened(void **state)
 {
-	struct cipher_key key;
+	static struct cipher_key key;
 	uint8_t tag[16];
 
 	(void)state;
@@ -261,7 +261,7 @@ static void keys_in_turn_stay_apart(void **state)
 {
 	uint8_t first[2][64];
 	uint8_t tags[2][16];
-	struct cipher_key keys[2];
+	static struct cipher_key keys[2];
 
 	(void)state;
 	for (enum cipher_suite s = CIPHER_AES_256_GCM; s <= CIPHER_CHACHA20_POLY1305; s++) {
@@ -296,7 +296,7 @@ static void keys_in_turn_stay_apart(void **state)
 
 static void a_child_gives_out_other_serials(void **state)
 {
-	struct cipher_key key;
+	static struct cipher_key key;
 	int ends[2];
 	uint64_t theirs;
 	pid_t pid;
@@ -335,7 +335,7 @@ static void *seal_in_a_thread(void *arg)
 
 static void threads_share_keys(void **state)
 {
-	struct cipher_key keys[2];
+	static struct cipher_key keys[2];
 	pthread_t threads[3];
 	void *failed;
 
@@ -356,7 +356,7 @@ static void xor_repeats_the_key_to_256_bytes_from_the_start_of_the_file(void **s
 	static const size_t sizes[] = { 1, 3, 32, 200, 255, 256, 300 };
 	uint8_t secret[300];
 	uint8_t data[1000];
-	struct cipher_key key;
+	static struct cipher_key key;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(secret); i++)
@@ -382,7 +382,7 @@ static void xor_repeats_the_key_to_256_bytes_from_the_start_of_the_file(void **s
 
 static void unsound_keys_are_refused(void **state)
 {
-	struct cipher_key key = { .suite = 9 };
+	static struct cipher_key key = { .suite = 9 };
 	uint8_t data[4] = "abc";
 	uint8_t tag[16] = { 0 };
 
