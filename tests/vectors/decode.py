@@ -526,18 +526,25 @@ class Tree:
         if where in self.links:
             os.link(self.links[where], out)
             return
-        with open(path, "rb") as f, open(out, "xb") as plain:
-            if self.keys.suite == 3:
-                file_id = bytes(32)
-                plain.write(xor_content(self.keys, f.read()))
-            else:
-                file = File(self.keys, f)
-                file.check_binding(binding)
-                file_id = file.header.id
-                file.write_to(plain)
+        try:
+            with open(path, "rb") as f, open(out, "xb") as plain:
+                file_id = self.content(f, binding, plain)
+        except Damage:
+            os.unlink(out)
+            raise
         if st.st_nlink > 1:
             self.links[where] = out
         self.finish(path, file_id, out)
+
+    def content(self, f, binding, plain):
+        """Decrypt one file; its id."""
+        if self.keys.suite == 3:
+            plain.write(xor_content(self.keys, f.read()))
+            return bytes(32)
+        file = File(self.keys, f)
+        file.check_binding(binding)
+        file.write_to(plain)
+        return file.header.id
 
     def finish(self, path, owner_id, out):
         """Attributes, mode and times, once nothing else will change them."""

@@ -8,90 +8,63 @@ Usage: make_vectors.py > known.txt
 """
 
 import json
-import struct
 
-from decode import (DIRTY, SMALL, SUITES, AESSIV, Keys, aead, base64url, blake2b, canonical,
-                    entry_offset, le16, le32, le64, nacl)
+import seal
+from decode import DIRTY, SMALL, SUITES, Keys, entry_offset
 
 MASTER = bytes(range(32))
 DIR_ID = bytes(range(0x40, 0x50))
 FILE_ID = bytes(range(0x80, 0xA0))
-NONCE = bytes(range(1, 13))
 KEYS = Keys(MASTER, 1)
+SUBKEYS = ("names", "content", "xattr_names", "xattr_values", "directory", "config", "links")
 
 
 def show(name, raw):
     print(name, raw.hex())
 
 
-def seal(suite, key, nonce, plain, aad):
-    """Tag and ciphertext."""
-    sealed = aead(suite, key).encrypt(nonce, plain, aad)
-    return sealed[-16:], sealed[:-16]
-
-
-def box(key, plain, aad):
-    tag, ciphertext = seal(1, key, NONCE, plain, aad)
-    return NONCE + tag + ciphertext
-
-
-def siv(key, owner_id, text):
-    return AESSIV(key).encrypt(text + bytes(-len(text) % 16), [owner_id])
-
-
-def block_aad(suite, index, sequence):
-    return le64(index) + le32(sequence) + le16(suite) + le16(1)
+def show_keys():
+    show("master", MASTER)
+    for name in SUBKEYS:
+        show("key_" + name, getattr(KEYS, name))
+    show("dir_id", DIR_ID)
+    show("file_id", FILE_ID)
+    show("key_file", KEYS.file(FILE_ID))
 
 
 def show_names():
-    short = b"hello, world.txt"
-    show("name_short", short)
-    stored = base64url(siv(KEYS.names, DIR_ID, short))
-    show("name_short_stored", stored)
-    long = b"a long name " * 21 + b"..."
-    sealed = siv(KEYS.names, DIR_ID, long)
-    show("name_long", long)
-    show("name_long_stored", b"long." + base64url(blake2b(sealed, 32)))
-    show("name_long_sidecar", sealed)
-    return stored
+    for name, plain in ("short", b"hello, world.txt"), ("long", b"a long name " * 21 + b"..."):
+        stored, sidecar = seal.name(KEYS, DIR_ID, plain)
+        show("name_" + name, plain)
+        show("name_%s_stored" % name, stored)
+    show("name_long_sidecar", sidecar)
 
 
 def show_file(name, suite, binding):
-    key = KEYS.file(FILE_ID)
-    tag, small = seal(suite, key, NONCE, b"hello", block_aad(suite, 2**64 - 1, 0))
+    keys = Keys(MASTER, suite)
+    half, small = seal.block(keys, FILE_ID, 2**64 - 1, 0, b"hello")
     show("small_" + name, small)
-    payload = struct.pack("<QI", 5, DIRTY | SMALL) + binding + bytes(16) + NONCE + tag
-    clear = b"cryptfsH" + FILE_ID + le64(7)
-    tag, payload = seal(suite, key, NONCE[::-1], payload.ljust(436, b"\0"),
-                        clear + le16(suite) + le16(1))
-    show("header_" + name, clear + NONCE[::-1] + tag + payload)
-    tag, block = seal(suite, key, NONCE, b"block five", block_aad(suite, 5, 9))
-    show("half_" + name, NONCE + tag + le32(9))
+    show("header_" + name, seal.header(keys, FILE_ID, binding, 5, DIRTY | SMALL, small=half))
+    half, block = seal.block(keys, FILE_ID, 5, 9, b"block five")
+    show("half_" + name, half)
     show("block_" + name, block)
 
 
-def show_config():
-    slot = {"id": 1, "type": "passphrase", "label": "pass\"phr\u00e4se",
-            "kdf": {"name": "argon2id", "memory": 8 << 20, "operations": 1}, "salt": "0f" * 16}
-    config = {"version": 1, "min_reader": 1, "id": bytes(range(16)).hex(), "suite": "aes-256-gcm",
-              "flags": [], "created": 1700000000}
-    kek = nacl.bindings.crypto_pwhash_alg(32, b"correct horse", b"\x0f" * 16, 1, 8 << 20,
-                                          nacl.bindings.crypto_pwhash_ALG_ARGON2ID13)
-    aad = bytes(range(16)) + le32(1) + canonical(slot)
-    nonce = bytes(range(24))
-    wrapped = nacl.bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(MASTER, aad, nonce, kek)
-    config["slots"] = [dict(slot, nonce=nonce.hex(), wrapped=wrapped.hex())]
-    config["mac"] = blake2b(canonical(config), 32, KEYS.config).hex()
-    show("config", json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n")
+def show_links_and_xattrs(stored):
+    link = seal.link(KEYS, DIR_ID, stored, b"../target")
+    show("link_text", link)
+    show("link_text_two", seal.link(KEYS, DIR_ID, b"elsewhere", b"../target") + b"." + link)
+    for name, owner in ("file_id", FILE_ID), ("dir_id", DIR_ID):
+        stored, value = seal.xattr(KEYS, owner, b"mime_type", b"text/plain")
+        show("xattr_name_" + name, stored)
+        show("xattr_value_" + name, value)
 
 
 def backing_size(length):
     """By laying the file out, page by page."""
-    if length == 0:
-        return 4096
-    pages = 1 + (length - 1) // 4096
-    tags = 0 if pages <= 48 else -(-(pages - 48) // 64)
-    return 4096 * (1 + tags) + length
+    blocks = -(-length // 4096)
+    tag_pages = 0 if blocks <= 48 else -(-(blocks - 48) // 64)
+    return 4096 * (1 + tag_pages) + length
 
 
 def show_layout():
@@ -102,30 +75,18 @@ def show_layout():
 
 def main():
     print("# Written by make_vectors.py; text is in hexadecimal, too.")
-    show("master", MASTER)
-    for name in ("names", "content", "xattr_names", "xattr_values", "directory", "config", "links"):
-        show("key_" + name, getattr(KEYS, name))
-    show("dir_id", DIR_ID)
-    show("file_id", FILE_ID)
-    show("key_file", KEYS.file(FILE_ID))
-    stored = show_names()
+    show_keys()
+    show_names()
+    stored, _ = seal.name(KEYS, DIR_ID, b"hello, world.txt")
     binding = KEYS.binding(DIR_ID, stored)
     show("binding", binding)
-    record = b"cryptfsD" + DIR_ID + binding + bytes(16)
-    show("record", record + blake2b(b"dirrec" + record, 16, KEYS.directory))
+    show("record", seal.record(KEYS, DIR_ID, binding))
     for name, suite in SUITES.items():
         if suite != 3:
             show_file(name, suite, binding)
-    link = base64url(box(KEYS.links, b"../target", b"link" + DIR_ID + stored))
-    other = base64url(box(KEYS.links, b"../target", b"link" + DIR_ID + b"elsewhere"))
-    show("link_text", link)
-    show("link_text_two", other + b"." + link)
-    for name, owner in (("file_id", FILE_ID), ("dir_id", DIR_ID)):
-        sealed = siv(KEYS.xattr_names, owner, b"mime_type")
-        show("xattr_name_" + name, b"user.cryptfs." + base64url(sealed))
-        show("xattr_value_" + name,
-             box(KEYS.xattr_values, b"text/plain", b"xattr" + owner + b"mime_type"))
-    show_config()
+    show_links_and_xattrs(stored)
+    config = seal.config(KEYS, "aes-256-gcm", b"correct horse")
+    show("config", json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n")
     show_layout()
 
 
