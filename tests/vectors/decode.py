@@ -299,6 +299,13 @@ def plain_length(size):
     return 48 * BLOCK + groups * 64 * BLOCK + max(0, tail - BLOCK)
 
 
+def backing_size(length):
+    """Of a file in blocks."""
+    blocks = -(-length // BLOCK)
+    tag_pages = 0 if blocks <= 48 else -(-(blocks - 48) // 64)
+    return BLOCK * (1 + tag_pages) + length
+
+
 def group_of(index):
     return 0 if index < 48 else 1 + (index - 48) // 64
 
@@ -378,6 +385,7 @@ class File:
         if not self.header.flags & DIRTY:
             require(self.length == self.header.length, "length")
             require(bool(self.header.flags & SMALL) == (self.size < BLOCK), "small or not")
+            require(self.size < BLOCK or self.size == backing_size(self.length), "size")
 
     def pread(self, size, offset):
         return os.pread(self.f.fileno(), size, offset)
@@ -385,22 +393,24 @@ class File:
     def check_binding(self, binding):
         require(self.header.flags & MULTI or binding in self.header.bindings, "binding")
 
-    def small_at(self, header, length):
-        """Small content of this length as a header seals it, or None."""
+    def small_of(self, header):
+        """Small content as a header seals it, or None."""
+        length = header.length
+        if not header.flags & SMALL or 1024 + length > self.size:
+            return None
         if length == 0:
             return b""
-        if length > 3071 or 1024 + length > self.size:
-            return None
         half = Half(header.small_nonce + header.small_tag + le32(0))
         return block_open(self.keys, header.id, 2**64 - 1, half, self.pread(length, 1024))
 
     def small(self):
         dirty = self.header.flags & DIRTY
+        if dirty and not self.header.flags & SMALL and self.size == 1024:
+            return b""
         for header in self.slots if dirty else self.slots[:1]:
-            for length in {self.length: 0, header.length: 0} if dirty else (self.length,):
-                content = self.small_at(header, length)
-                if content is not None:
-                    return content
+            content = self.small_of(header)
+            if content is not None:
+                return content
         raise Damage("small content")
 
     def ciphertext(self, index, length):
@@ -424,7 +434,7 @@ class File:
         moving = self.header.moving
         plain = block_open(self.keys, self.header.id, 0, moving, self.ciphertext(0, self.length))
         if plain is None:
-            plain = self.small_at(self.header, self.header.length)
+            plain = self.small_of(self.header)
         require(plain is not None, "moving content")
         return plain
 

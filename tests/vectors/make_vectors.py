@@ -10,7 +10,7 @@ Usage: make_vectors.py > known.txt
 import json
 
 import seal
-from decode import DIRTY, SMALL, SUITES, Keys, entry_offset
+from decode import DIRTY, SMALL, SUITES, Keys, backing_size, entry_offset
 
 MASTER = bytes(range(32))
 DIR_ID = bytes(range(0x40, 0x50))
@@ -58,13 +58,6 @@ def show_links_and_xattrs(stored):
         stored, value = seal.xattr(KEYS, owner, b"mime_type", b"text/plain")
         show("xattr_name_" + name, stored)
         show("xattr_value_" + name, value)
-
-
-def backing_size(length):
-    """By laying the file out, page by page."""
-    blocks = -(-length // 4096)
-    tag_pages = 0 if blocks <= 48 else -(-(blocks - 48) // 64)
-    return 4096 * (1 + tag_pages) + length
 
 
 def show_layout():

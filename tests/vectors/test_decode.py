@@ -101,6 +101,13 @@ class Files(unittest.TestCase):
         self.refuse(small_file(b"hello", flags=0))
         self.refuse(big_file(CONTENT[:3000], SMALL))
 
+    def test_a_size_that_no_length_has_is_damage_unless_dirty(self):
+        raw = big_file(CONTENT[:48 * BLOCK], DIRTY)
+        raw.put(len(raw.bytes), b"part of a tag page")
+        self.assertEqual(raw.decode(), CONTENT[:48 * BLOCK])
+        raw.header(1, 48 * BLOCK, 0, sequence=8)
+        self.refuse(raw)
+
     def test_a_changed_byte_is_damage(self):
         for offset in (0, 45, 300):
             raw = big_file(CONTENT[:5000])
@@ -144,6 +151,21 @@ class Files(unittest.TestCase):
         self.assertEqual(raw.decode(), b"new")
         raw.header(1, 3, SMALL, sequence=8, small=half)
         self.refuse(raw)
+        raw = small_file(b"", DIRTY | SMALL)
+        half, ciphertext = seal.block(raw.keys, FILE_ID, 2**64 - 1, 0, b"first")
+        raw.header(1, 5, SMALL | DIRTY, sequence=8, small=half)
+        self.assertEqual(raw.decode(), b"")
+        raw.put(1024, ciphertext)
+        self.assertEqual(raw.decode(), b"first")
+
+    def test_from_empty_to_blocks_and_back(self):
+        raw = small_file(b"", DIRTY)
+        self.assertEqual(raw.decode(), b"")
+        raw = big_file(CONTENT[:5000], DIRTY)
+        raw.header(1, 0, DIRTY | SMALL, sequence=8)
+        self.assertEqual(raw.decode(), CONTENT[:5000])
+        del raw.bytes[1024:]
+        self.assertEqual(raw.decode(), b"")
 
     def test_growing_at_every_step(self):
         raw = small_file(b"small", SMALL | DIRTY)
