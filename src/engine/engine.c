@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/* The door: see engine.h for the contract. */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/secmem.h"
+#include "engine/engine_impl.h"
+
+enum {
+	LOOK_AGAIN_US = 20000, /* how long a lost wake-up can delay a batch */
+	MAX_SPIN_NS = 20000,
+};
+
+static bool options_are_sound(const struct engine_options *o)
+{
+	if (o->slots < 1 || o->slots > ENGINE_MAX_SLOTS)
+		return false;
+	return o->workers >= ENGINE_WORKERS_AUTO && o->workers <= ENGINE_MAX_WORKERS;
+}
+
+static uint32_t max_workers(int wish)
+{
+	long cpus;
+
+	if (wish != ENGINE_WORKERS_AUTO)
+		return (uint32_t)wish;
+	cpus = sysconf(_SC_NPROCESSORS_ONLN) - 1;
+	if (cpus < 1)
+		return 1;
+	return cpus > ENGINE_MAX_WORKERS ? ENGINE_MAX_WORKERS : (uint32_t)cpus;
+}
+
+int engine_start(const struct engine_options *options, struct engine **out)
+{
+	struct pool_options pool;
+	struct engine *e = NULL;
+	int r = -EINVAL;
+
+	*out = NULL;
+	if (!options_are_sound(options))
+		goto out;
+	pool = (struct pool_options){
+		.max = max_workers(options->workers),
+		.fixed = options->workers != ENGINE_WORKERS_AUTO,
+		.strict = options->strict,
+		.idle_ms = POOL_IDLE_MS,
+	};
+	r = -ENOMEM;
+	e = aligned_alloc(_Alignof(struct engine), sizeof(*e));
+	if (!e)
+		goto out;
+	*e = (struct engine){ .options = *options };
+	atomic_store(&e->free_slots, UINT64_MAX >> (64 - options->slots));
+	for (uint32_t i = 0; i < options->slots; i++)
+		e->slots[i].batch.slot = i;
+	r = cipher_init();
+	if (!r)
+		r = pace_measure(&e->pace);
+	if (!r)
+		r = arena_new(options->slots, &e->arena);
+	if (!r)
+		r = pool_start(&e->pool, &e->arena, &pool);
+	if (r)
+		goto out;
+	log_debug("waking costs %u ns, 1 KiB of %s %u ns", e->pace.wake_ns,
+		  cipher_name(cipher_default()), e->pace.kib_ns[cipher_default()]);
+	*out = e;
+	e = NULL;
+out:
+	engine_stop(e);
+	return r;
+}
+
+int engine_watch(struct engine *e)
+{
+	return pool_watch(&e->pool);
+}
+
+void engine_stop(struct engine *e)
+{
+	if (!e)
+		return;
+	pool_stop(&e->pool);
+	arena_free(&e->arena);
+	free(e);
+}
+
+int engine_slot_get(struct engine *e, uint32_t *slot)
+{
+	uint64_t bits = atomic_load(&e->free_slots);
+
+	while (bits) {
+		uint32_t i = (uint32_t)__builtin_ctzll(bits);
+
+		if (!atomic_compare_exchange_weak(&e->free_slots, &bits, bits & ~(1ULL << i)))
+			continue;
+		*slot = i;
+		return 0;
+	}
+	return ENGINE_BUSY;
+}
+
+void engine_slot_put(struct engine *e, uint32_t slot)
+{
+	engine_slot_wipe(e, slot);
+	atomic_fetch_or(&e->free_slots, 1ULL << slot);
+}
+
+uint8_t *engine_slot_data(struct engine *e, uint32_t slot)
+{
+	return e->arena.shm->slots[slot];
+}
+
+struct engine_record *engine_slot_records(struct engine *e, uint32_t slot)
+{
+	return e->arena.shm->records[slot];
+}
+
+struct cipher_key *engine_slot_key(struct engine *e, uint32_t slot)
+{
+	return &e->arena.shm->keys[slot];
+}
+
+void engine_slot_wipe(struct engine *e, uint32_t slot)
+{
+	struct shm *s = e->arena.shm;
+
+	secmem_wipe(s->slots[slot], sizeof(s->slots[slot]));
+	secmem_wipe(s->records[slot], sizeof(s->records[slot]));
+	secmem_wipe(&s->keys[slot], sizeof(s->keys[slot]));
+}
+
+/* True if threads of this process may do tasks (now). */
+static bool may_help(struct engine *e)
+{
+	return !e->options.strict || !pool_can_work(&e->pool);
+}
+
+/* Have workers, and wake them, where the work is worth it. */
+static void call_workers(struct engine *e, const struct batch *b)
+{
+	const struct pool_options *pool = &e->pool.options;
+	uint32_t n;
+
+	if (!pool->max)
+		return;
+	n = pace_workers(&e->pace, e->arena.shm->keys[b->slot].suite, b->what.size);
+	if (n > b->n_tasks || pool->strict)
+		n = b->n_tasks;
+	if (n || pool->fixed)
+		pool_want(&e->pool, pool->fixed ? pool->max : n);
+	if (n)
+		pool_wake(&e->pool, n);
+}
+
+/* Do any task that waits, or let others get on. */
+static void help_anyone(struct engine *e)
+{
+	const struct queue_owner owner = { .index = QUEUE_OWNER_THREAD };
+	struct queue_ref ref;
+	struct task t;
+
+	if (queue_take(&e->arena.shm->queue, owner, &ref, &t)) {
+		(void)sched_yield();
+		return;
+	}
+	batch_do_task(&e->arena, owner, ref, &t, NULL);
+	atomic_fetch_add_explicit(&e->helped, 1, memory_order_relaxed);
+}
+
+/* The queue is full: get it to move. */
+static void make_room(struct engine *e, struct batch *b)
+{
+	const struct timespec pause = { .tv_nsec = 100000 };
+
+	if (!may_help(e)) {
+		call_workers(e, b);
+		(void)nanosleep(&pause, NULL);
+	} else if (!batch_help(&e->arena, b)) {
+		help_anyone(e);
+	}
+}
+
+int engine_submit(struct engine *e, uint32_t slot, const struct engine_batch *batch)
+{
+	struct batch *b;
+	int r;
+
+	if (slot >= e->arena.slots)
+		return -EINVAL;
+	b = &e->slots[slot].batch;
+	r = batch_begin(&e->arena, b, batch);
+	if (r)
+		return r;
+	while ((r = batch_put(&e->arena, b)) == QUEUE_FULL)
+		make_room(e, b);
+	if (r) { /* closed: nobody may be here any more */
+		b->in_flight = false;
+		return -ESHUTDOWN;
+	}
+	call_workers(e, b);
+	return 0;
+}
+
+/* Look for as long as a sleep would cost; true when the batch is done. */
+static bool spin_until_done(struct engine *e, const struct batch *b)
+{
+	uint64_t budget = e->pace.wake_ns < MAX_SPIN_NS ? e->pace.wake_ns : MAX_SPIN_NS;
+	uint64_t end = sync_now_ns() + budget;
+
+	do {
+		if (batch_is_done(&e->arena, b))
+			return true;
+		for (int i = 0; i < 16; i++)
+			sync_pause();
+	} while (sync_now_ns() < end);
+	return false;
+}
+
+static void sleep_until_posted(struct engine *e, struct batch *b)
+{
+	batch_count_off(&e->arena, b);
+	if (batch_is_done(&e->arena, b))
+		return;
+	if (sync_sem_timedwait(&e->arena.shm->batches[b->slot].done, LOOK_AGAIN_US) &&
+	    batch_is_waiting(&e->arena, b))
+		call_workers(e, b); /* in case a wake-up died with its worker */
+}
+
+/* Only the slot's owner writes these, so no read-modify-write is needed. */
+static void count(struct engine_slot *s, uint32_t tasks)
+{
+	atomic_store_explicit(&s->tasks,
+			      atomic_load_explicit(&s->tasks, memory_order_relaxed) + tasks,
+			      memory_order_relaxed);
+	atomic_store_explicit(&s->bytes,
+			      atomic_load_explicit(&s->bytes, memory_order_relaxed) +
+				      s->batch.what.size,
+			      memory_order_relaxed);
+}
+
+int engine_wait(struct engine *e, uint32_t slot)
+{
+	struct batch *b;
+	uint32_t own = 0;
+
+	if (slot >= e->arena.slots || !e->slots[slot].batch.in_flight)
+		return -EINVAL;
+	b = &e->slots[slot].batch;
+	for (;;) {
+		if (may_help(e))
+			own += batch_help(&e->arena, b);
+		if (own == b->n_tasks || batch_is_done(&e->arena, b))
+			break;
+		if (!spin_until_done(e, b))
+			sleep_until_posted(e, b);
+	}
+	count(&e->slots[slot], own);
+	return batch_end(&e->arena, b);
+}
+
+int engine_run(struct engine *e, uint32_t slot, const struct engine_batch *batch)
+{
+	int r = engine_submit(e, slot, batch);
+
+	return r ? r : engine_wait(e, slot);
+}
+
+void engine_counters(struct engine *e, struct engine_counters *out)
+{
+	struct pool *p = &e->pool;
+	uint64_t bytes = 0;
+
+	*out = (struct engine_counters){
+		.tasks_inline = atomic_load(&e->helped),
+		.workers_started = atomic_load(&p->started),
+		.workers_died = atomic_load(&p->died),
+		.tasks_repaired = atomic_load(&p->repaired),
+		.workers_alive = atomic_load(&p->alive),
+		.workers_target = atomic_load(&p->target),
+		.wake_us = (e->pace.wake_ns + 999) / 1000,
+		.inline_max_size = p->options.max ? pace_threshold(&e->pace, cipher_default())
+						  : UINT32_MAX,
+	};
+	for (uint32_t i = 0; i < e->arena.slots; i++) {
+		out->tasks_inline += atomic_load(&e->slots[i].tasks);
+		bytes += atomic_load(&e->slots[i].bytes);
+	}
+	out->bytes = bytes;
+	for (uint32_t i = 0; i < p->options.max; i++)
+		out->tasks_workers += atomic_load(&e->arena.shm->workers[i].tasks);
+}
