@@ -165,7 +165,7 @@ static void files_are_sealed_as_specified(void **state)
 		struct known raw = known(suites[i].header);
 		struct format_header header;
 		struct format_half half = { .sequence = 0 };
-		struct cipher_key key;
+		static struct cipher_key key;
 
 		fixture_file_key(&keys, known("file_id").bytes, suites[i].suite, &key);
 		check_header(&key, &raw, &header);
