@@ -148,23 +148,72 @@ static int write_entries(struct file *f)
 	return r;
 }
 
-int small_finish_grow(struct file *f, struct io *io)
+/* Whether block 0 is what the header announced. */
+static int block_opens(struct file *f, struct io *io)
 {
-	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
+	const struct format_half *half = &f->header.moving;
+	struct engine_batch batch = { .op = ENGINE_OPEN,
+				      .offset = IO_EDGE,
+				      .size = (uint32_t)f->header.length };
 	int r;
 
-	if (!f->writable) {
-		/* Only for our eyes: block 0 opens with the half in the header. */
-		format_half_encode(&f->header.moving, entries);
-		tags_fill(f->tags, 0, entries);
-		return 0;
-	}
-	r = write_entries(f);
+	if (f->length != f->header.length)
+		return FILE_DAMAGED;
+	r = fdio_pread_full(f->fd, io->data + IO_EDGE, batch.size, (off_t)format_block_offset(0));
+	if (!r)
+		r = io_load_key(io, f->store->suite, f->header.id);
+	if (r)
+		return r;
+	memcpy(io->records[0].nonce, half->nonce, sizeof(half->nonce));
+	memcpy(io->records[0].tag, half->tag, sizeof(half->tag));
+	io->records[0].sequence = half->sequence;
+	io->records[0].status = ENGINE_PENDING;
+	r = engine_run(io->engine, io->slot, &batch);
+	return r == ENGINE_DAMAGED ? FILE_DAMAGED : r;
+}
+
+/* Block 0 did not make it to the disk: what was there before still counts. */
+static int forget_grow(struct file *f, struct io *io)
+{
+	int r;
+
+	f->small = true;
+	f->length = f->header.length;
+	r = small_load(f, io, IO_EDGE);
+	if (r)
+		return r;
+	f->header.flags &= ~(uint32_t)FORMAT_GROWING;
+	if (f->writable && ftruncate(f->fd, (off_t)format_small_size(f->length)))
+		return -errno;
+	return 0;
+}
+
+static int end_grow(struct file *f, struct io *io)
+{
+	int r = write_entries(f);
+
 	if (r)
 		return r;
 	f->header.flags &= ~(uint32_t)(FORMAT_SMALL | FORMAT_GROWING);
 	memset(&f->header.moving, 0, sizeof(f->header.moving));
 	return header_write(f, io);
+}
+
+int small_finish_grow(struct file *f, struct io *io)
+{
+	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
+	int r = block_opens(f, io);
+
+	if (r == FILE_DAMAGED)
+		return forget_grow(f, io);
+	if (r)
+		return r;
+	if (f->writable)
+		return end_grow(f, io);
+	/* Only for our eyes: block 0 opens with the half in the header. */
+	format_half_encode(&f->header.moving, entries);
+	tags_fill(f->tags, 0, entries);
+	return 0;
 }
 
 /* Seal the content as block 0: fills f->header.moving. */
@@ -221,5 +270,5 @@ int small_grow(struct file *f, struct io *io)
 		return r;
 	}
 	f->small = false;
-	return small_finish_grow(f, io);
+	return end_grow(f, io);
 }
