@@ -45,8 +45,8 @@ if as_root; then
 fi
 chmod 4751 "$mnt/file"
 : >"$mnt/timed"
-touch -a -d '@1234567890.123456789' "$mnt/timed"
 touch -m -d '@987654321.987654321' "$mnt/timed"
+touch -a -d '@1234567890.123456789' "$mnt/timed"
 touch -h -d '@1000000000.000000001' "$mnt/link"
 check_modes
 remount_vault

@@ -7,6 +7,7 @@
 # The writer tells of each acknowledged step in a file outside the mount, and
 # before each step what it is about to do.  It ends when the mount dies.
 cat >"$work/writer.py" <<'PY'
+import errno
 import os
 import random
 import sys
@@ -38,8 +39,9 @@ try:
             with open(f"{mnt}/log", "ab") as f:
                 f.write(b"%-15d\n" % step)
         os.write(note, b"done %d\n" % step)
-except OSError:
-    pass  # the daemon is dead
+except OSError as e:
+    if e.errno not in (errno.ENOTCONN, errno.ECONNABORTED):
+        raise  # the daemon is alive and refuses
 PY
 
 # The checker plays the notes again and compares.
@@ -138,7 +140,7 @@ for round in $(seq 1 24); do
 	writer=$!
 	started+=("$writer")
 	has_enough() {
-		[ "$(stat -c %s "$work/notes")" -gt "$enough" ]
+		[ "$(stat -c %s "$work/notes")" -gt "$enough" ] || ! kill -0 "$writer" 2>/dev/null
 	}
 	await 60 has_enough || fail "the writer does not write"
 	kill -KILL "$(daemon_process)"

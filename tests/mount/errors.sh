@@ -36,7 +36,7 @@ with_broken_conf() {
 new_vault
 wrong=$work/wrong
 echo 'wrong horse' >"$wrong"
-: >"$work/empty"
+chmod 600 "$wrong"
 mkdir "$work/not-a-vault"
 echo 'not a vault' >"$work/not-a-vault/file"
 

@@ -49,6 +49,7 @@ mount -t cryptfs -o "passfile=$passfile,frobnicate" "$vault" "$mnt" 2>"$work/err
 same "exit code" "$status" 1
 grep -q frobnicate "$work/err" || fail "it said: $(cat "$work/err")"
 echo wrong >"$work/wrong"
+chmod 600 "$work/wrong"
 refused "passphrase" mount -t cryptfs -o "passfile=$work/wrong" "$vault" "$mnt"
 if is_mounted; then
 	fail "something is mounted"

@@ -65,12 +65,8 @@ for i in range(steps):
 PY
 
 new_vault
+mount_vault
 for seed in 1 2 3 4 5 6; do
-	if [ $seed = 1 ]; then
-		mount_vault
-	elif [ $seed = 4 ]; then
-		remount_vault writeback
-	fi
 	step "seed $seed"
 	python3 "$work/model.py" "$mnt/file$seed" "$work/file$seed" "$seed" 400
 	cmp "$work/file$seed" "$mnt/file$seed"

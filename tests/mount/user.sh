@@ -67,7 +67,7 @@ as_user sh -euc '
 	mv dir moved
 	test "$(cat moved/file)" = text
 	ls -lR . >/dev/null
-	tar -cf tar . --exclude tar
+	tar --exclude ./tar -cf tar .
 ' work "$mnt"
 same "owner of a file" "$(as_user stat -c %U "$mnt/copy")" "$user"
 
@@ -89,6 +89,7 @@ unmount_as_user
 
 step "a wrong passphrase and a foreign mountpoint"
 echo wrong | as_user tee "$home/wrong" >/dev/null
+chmod 600 "$home/wrong"
 status=0
 as_user "$CRYPTFS_MOUNT" "$vault" "$mnt" -o "passfile=$home/wrong" </dev/null || status=$?
 same "exit code" "$status" 4

@@ -19,15 +19,31 @@ check_after_remount() {
 	cmp -n $((4096 * 500)) "$work/data" "$mnt/small"
 }
 
-# kill_helpers_until FILE all|one: again and again until FILE exists.
-kill_helpers_until() {
+# The workers are children of the one helper that is the daemon's child.
+worker_processes() {
+	local daemon pid
+	daemon=$(daemon_process)
+	for pid in $(helper_processes); do
+		[ "$(parent_of "$pid")" = "$daemon" ] || echo "$pid"
+	done
+}
+
+victims() { # worker|workers|everybody
+	case $1 in
+	worker) worker_processes | head -n 1 ;;
+	workers) worker_processes ;;
+	everybody) helper_processes ;;
+	esac
+}
+
+# kill_until FILE worker|workers|everybody: again and again until FILE exists.
+kill_until() {
 	local pid
 	while [ ! -e "$1" ]; do
-		for pid in $(helper_processes); do
+		for pid in $(victims "$2"); do
 			if kill -KILL "$pid" 2>/dev/null; then
 				echo "$pid" >>"$work/killed"
 			fi
-			[ "$2" = all ] || break
 		done
 		sleep 0.02
 	done
@@ -68,12 +84,12 @@ done
 unmount_vault
 
 for options in workers=2 workers=2,strict workers=auto; do
-	for victims in one all; do
-		step "$options: kill $victims of the helpers again and again"
+	for who in worker workers everybody; do
+		step "$options: kill $who again and again"
 		mount_vault "$options"
 		rm -f "$work/enough" "$work/killed"
 		: >"$work/killed"
-		kill_helpers_until "$work/enough" "$victims" &
+		kill_until "$work/enough" "$who" &
 		killer=$!
 		started+=("$killer")
 		for round in 1 2 3; do

@@ -30,8 +30,10 @@ log=$work/log
 started=() # processes of this test, to be ended with it
 undo=()	   # commands for the end, the last one first
 
+umask 022
 mkdir "$mnt"
 echo 'correct horse battery staple' >"$passfile"
+chmod 600 "$passfile"
 : >"$log"
 
 # A sanitizer's report would vanish with the daemon; let it leave a file.
@@ -59,7 +61,7 @@ same() {
 refused() {
 	local why=$1 said
 	shift
-	if said=$(LC_ALL=C "$@" 2>&1); then
+	if said=$(LC_ALL=C "$@" 2>&1 >/dev/null); then
 		fail "this should have failed: $*"
 	fi
 	grep -Eq -- "$why" <<<"$said" || fail "'$*' said '$said', not '$why'"
@@ -89,7 +91,11 @@ new_vault() {
 
 # Not through stat: a dead mount is mounted too.
 is_mounted() {
-	grep -qF -- " $mnt " /proc/self/mountinfo
+	[ "$(mounts_there)" -gt 0 ]
+}
+
+mounts_there() {
+	grep -cF -- " $mnt " /proc/self/mountinfo || true
 }
 
 # The processes that serve $vault, daemon first, one id a line.
@@ -134,7 +140,7 @@ no_processes() {
 # mount_vault [OPTIONS]: as a user would, returning when the mount answers.
 mount_vault() {
 	"$CRYPTFS_MOUNT" "$vault" "$mnt" -o "passfile=$passfile${1:+,$1}" </dev/null
-	is_mounted || fail "cryptfs-mount returned, but nothing is mounted"
+	same "mounts after cryptfs-mount returned" "$(mounts_there)" 1
 	stat -f "$mnt" >/dev/null || fail "cryptfs-mount returned, but the mount does not answer"
 }
 
@@ -197,12 +203,9 @@ end_of_test() {
 	trap - EXIT
 	set +e
 	cd /
-	for ((i = ${#undo[@]} - 1; i >= 0; i--)); do
-		eval "${undo[i]}"
-	done
-	if is_mounted; then
+	for ((i = $(mounts_there); i > 0; i--)); do
 		unmount_at_once 2>/dev/null || umount -l "$mnt" 2>/dev/null || fusermount3 -uz "$mnt"
-	fi
+	done
 	if ! await 60 no_processes; then
 		echo "FAILED: left behind: $(mount_processes | tr '\n' ' ')" >&2
 		mount_processes | xargs -r kill -KILL
@@ -211,6 +214,9 @@ end_of_test() {
 	for pid in ${started[@]+"${started[@]}"}; do
 		kill -KILL "$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
+	done
+	for ((i = ${#undo[@]} - 1; i >= 0; i--)); do
+		eval "${undo[i]}"
 	done
 	if compgen -G "$report.*" >/dev/null; then
 		cat "$report".* >&2
