@@ -433,6 +433,34 @@ static void a_worker_that_hangs_with_a_task_is_replaced(void **state)
 	}
 }
 
+static void a_queue_that_stays_long_gets_another_worker(void **state)
+{
+	const struct engine_options o = { .workers = ENGINE_WORKERS_AUTO,
+					  .strict = true,
+					  .slots = 4 };
+	const struct engine_batch b = { .op = ENGINE_SEAL, .size = 35000 };
+	struct engine *e;
+
+	(void)state;
+	assert_int_equal(engine_start(&o, &e), 0);
+	e->pool.options.max = 3;
+	atomic_store(&e->pool.limit, 3);
+	e->pace.wake_ns = 1000000;
+	assert_int_equal(engine_watch(e), 0);
+	atomic_store(&plan->hang, true);
+	plan_death(BEFORE_BLOCK, 0);
+	for (uint32_t slot = 0; slot < 4; slot++) {
+		assert_int_equal(get_slot(e), slot);
+		set_key(e, slot, CIPHER_AES_256_GCM);
+		assert_int_equal(engine_submit(e, slot, &b), 0);
+		WAIT_UNTIL(atomic_load(&plan->hung));
+	}
+	WAIT_UNTIL(counters_of(e).workers_target >= 2);
+	for (uint32_t slot = 0; slot < 4; slot++)
+		assert_int_equal(engine_wait(e, slot), 0);
+	engine_stop(e);
+}
+
 static void a_sleeper_that_is_stopped_is_replaced(void **state)
 {
 	struct engine *e = start_engine(1, true, 1);
@@ -622,6 +650,7 @@ int main(void)
 		T(a_failing_fork_means_fewer_workers_and_one_line),
 		T(with_no_fork_at_all_the_threads_do_the_work),
 		T(a_worker_that_hangs_with_a_task_is_replaced),
+		T(a_queue_that_stays_long_gets_another_worker),
 		T(a_sleeper_that_is_stopped_is_replaced),
 		T(a_worker_told_by_sigterm_leaves_in_order),
 		T(the_terminals_signals_reach_nobody),
