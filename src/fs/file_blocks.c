@@ -154,6 +154,14 @@ static int run_engine(struct file *f, struct io *io, enum engine_op op, uint32_t
 	return r ? r : engine_run(io->engine, io->slot, &batch);
 }
 
+/* A death cut off the first write into a hole, between entry and data: still a hole. */
+static bool is_unfilled(const struct file *f, const uint8_t *data, size_t size)
+{
+	const uint32_t both = FORMAT_DIRTY | FORMAT_HAS_HOLES;
+
+	return (f->header.flags & both) == both && bytes_are_zero(data, size);
+}
+
 /* Block i did not open with its current half: read it again, try the other. */
 static int open_with_other_half(struct file *f, struct io *io, const struct run *run, uint32_t i)
 {
@@ -163,11 +171,11 @@ static int open_with_other_half(struct file *f, struct io *io, const struct run 
 	size_t size = run_block_size(run, i);
 	int r;
 
-	if (bytes_are_zero(half_of(entry, other), FORMAT_HALF_SIZE))
-		return FILE_DAMAGED;
 	r = fdio_pread_full(f->fd, io->data + at, size, (off_t)format_block_offset(run->first + i));
 	if (r)
 		return r == -ENODATA ? FILE_DAMAGED : r;
+	if (bytes_are_zero(half_of(entry, other), FORMAT_HALF_SIZE))
+		return is_unfilled(f, io->data + at, size) ? 0 : FILE_DAMAGED;
 	use_half(io, run, i, other);
 	r = run_engine(f, io, ENGINE_OPEN, at, size, i, run->first + i);
 	return r == ENGINE_DAMAGED ? FILE_DAMAGED : r;
@@ -632,13 +640,16 @@ static int resolve_block(struct file *f, struct io *io, uint64_t index)
 			   .at = IO_EDGE,
 			   .size = block_size(index, f->length),
 			   .entries = entry };
+	bool alone; /* the other half was never written */
 	int wrong;
 	int r = tags_read(f->tags, f->fd, index, 1, entry);
 
-	if (r || bytes_are_zero(half_of(entry, 0), FORMAT_HALF_SIZE) ||
-	    bytes_are_zero(half_of(entry, 1), FORMAT_HALF_SIZE))
+	if (r || format_entry_is_hole(entry))
 		return r;
 	wrong = 1 - format_entry_current(entry);
+	alone = bytes_are_zero(half_of(entry, wrong), FORMAT_HALF_SIZE);
+	if (alone && !(f->header.flags & FORMAT_HAS_HOLES))
+		return 0;
 	r = load(f, io, &run);
 	if (r)
 		return r;
@@ -647,6 +658,8 @@ static int resolve_block(struct file *f, struct io *io, uint64_t index)
 	if (r == ENGINE_DAMAGED) {
 		wrong = 1 - wrong;
 		r = open_with_other_half(f, io, &run, 0);
+	} else if (alone) {
+		return r;
 	}
 	if (r)
 		return r == FILE_DAMAGED ? 0 : r; /* neither: leave it as it is */
