@@ -195,6 +195,7 @@ out:
 
 static int write_sealed(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad)
 {
+	uint64_t old = f->length;
 	int r = 0;
 
 	if (f->small && offset + size <= FORMAT_SMALL_MAX)
@@ -204,7 +205,7 @@ static int write_sealed(struct file *f, struct io *io, uint64_t offset, size_t s
 	if (!r)
 		r = blocks_write(f, io, offset, size, bad);
 	if (r && !f->small)
-		blocks_restore_size(f);
+		blocks_undo(f, io, old);
 	return r;
 }
 
@@ -234,6 +235,7 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 
 static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 {
+	uint64_t old = f->length;
 	int r = 0;
 
 	if (length == f->length)
@@ -246,7 +248,7 @@ static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_
 		r = length > f->length ? blocks_extend(f, io, length, bad)
 				       : blocks_cut(f, io, length, bad);
 	if (r && !f->small)
-		blocks_restore_size(f);
+		blocks_undo(f, io, old);
 	return r;
 }
 

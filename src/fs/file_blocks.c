@@ -612,21 +612,42 @@ int blocks_finish_cut(struct file *f, struct io *io)
 
 /* ---- after a failure ----------------------------------------------------- */
 
-void blocks_restore_size(struct file *f)
+static bool last_block_opens(struct file *f, struct io *io)
 {
-	uint64_t size = format_big_size(f->length);
+	uint64_t bad;
+
+	return f->length % FORMAT_BLOCK_SIZE == 0 ||
+	       !load_edge(f, io, f->length / FORMAT_BLOCK_SIZE, IO_EDGE, &bad);
+}
+
+void blocks_undo(struct file *f, struct io *io, uint64_t length)
+{
+	uint64_t on_disk;
+	uint64_t size;
+	uint64_t bad;
 	struct stat st;
 
 	if (fstat(f->fd, &st))
 		return; /* DIRTY tells the next reader */
-	if (f->length == 0 && st.st_size < FORMAT_BLOCK_SIZE) {
+	if (length == 0 && st.st_size < FORMAT_BLOCK_SIZE) {
 		/* Nothing was written on the way from empty to blocks. */
 		f->small = true;
 		f->header.flags |= FORMAT_SMALL;
-		size = format_small_size(0);
+		(void)!ftruncate(f->fd, (off_t)format_small_size(0));
+		return;
 	}
+	on_disk = format_length((uint64_t)st.st_size);
+	if (f->length == length && on_disk > length && !last_block_opens(f, io)) {
+		/* It became a longer one before the rest failed. */
+		f->length = (length / FORMAT_BLOCK_SIZE + 1) * FORMAT_BLOCK_SIZE;
+		if (f->length > on_disk)
+			f->length = on_disk;
+	}
+	size = format_big_size(f->length);
 	if ((uint64_t)st.st_size > size)
 		(void)!ftruncate(f->fd, (off_t)size);
+	if (f->length > length)
+		(void)blocks_cut(f, io, length, &bad); /* else it stays longer */
 }
 
 /* ---- after a dead writer ------------------------------------------------- */

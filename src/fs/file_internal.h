@@ -76,8 +76,8 @@ int blocks_extend(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 int blocks_cut(struct file *f, struct io *io, uint64_t length, uint64_t *bad);
 /* Finish or forget a cut that a death interrupted. */
 int blocks_finish_cut(struct file *f, struct io *io);
-/* After a failed change: as long as f->length says. */
-void blocks_restore_size(struct file *f);
+/* After a failed change: back to this length, as far as that can be done. */
+void blocks_undo(struct file *f, struct io *io, uint64_t length);
 /* Drop half-entries of dead writers in n blocks from first on. */
 int blocks_resolve(struct file *f, struct io *io, uint64_t first, uint64_t n);
 
