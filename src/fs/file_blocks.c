@@ -469,6 +469,8 @@ int blocks_extend(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	if (!r && holes && !(f->header.flags & FORMAT_HAS_HOLES)) {
 		f->header.flags |= FORMAT_HAS_HOLES;
 		r = header_write(f, io);
+		if (r)
+			f->header.flags &= ~(uint32_t)FORMAT_HAS_HOLES;
 	}
 	if (!r && holes)
 		r = clear_stale_entries(f);
