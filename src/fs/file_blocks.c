@@ -516,12 +516,20 @@ static int cut_at(struct file *f, uint64_t length)
 	return 0;
 }
 
-static int end_cut(struct file *f, struct io *io)
+int blocks_end_cut(struct file *f, struct io *io)
 {
+	struct format_header old = f->header;
+	int r;
+
+	if (ftruncate(f->fd, (off_t)format_big_size(f->length)))
+		return -errno;
 	f->header.flags &= ~(uint32_t)FORMAT_SHRINKING;
 	f->header.shrink_length = 0;
 	memset(&f->header.moving, 0, sizeof(f->header.moving));
-	return header_write(f, io);
+	r = header_write(f, io);
+	if (r)
+		f->header = old;
+	return r;
 }
 
 /* The new last block, decrypted at IO_EDGE and cut, replaces the old one. */
@@ -569,14 +577,13 @@ int blocks_cut(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	r = load_edge(f, io, last, IO_EDGE, bad);
 	if (!r)
 		r = cut_block(f, io, &run, length);
-	if (!r)
-		r = cut_at(f, length);
+	tags_drop(f->tags);
 	if (r) {
 		f->suspect = true;
-		tags_drop(f->tags);
 		return r;
 	}
-	return end_cut(f, io);
+	f->length = length; /* whatever comes: the block is cut */
+	return blocks_end_cut(f, io);
 }
 
 int blocks_finish_cut(struct file *f, struct io *io)
@@ -603,13 +610,10 @@ int blocks_finish_cut(struct file *f, struct io *io)
 			if (r)
 				return r < 0 ? r : FILE_DAMAGED;
 			f->length = length;
-			if (f->writable)
-				r = cut_at(f, length);
-			if (r)
-				return r;
+			tags_drop(f->tags);
 		}
 	}
-	return f->writable ? end_cut(f, io) : 0;
+	return f->writable ? blocks_end_cut(f, io) : 0;
 }
 
 /* ---- after a failure ----------------------------------------------------- */
