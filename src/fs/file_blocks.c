@@ -469,6 +469,8 @@ int blocks_extend(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	if (!r && holes && !(f->header.flags & FORMAT_HAS_HOLES)) {
 		f->header.flags |= FORMAT_HAS_HOLES;
 		r = header_write(f, io);
+		if (r)
+			f->header.flags &= ~(uint32_t)FORMAT_HAS_HOLES;
 	}
 	if (!r && holes)
 		r = clear_stale_entries(f);
@@ -514,12 +516,20 @@ static int cut_at(struct file *f, uint64_t length)
 	return 0;
 }
 
-static int end_cut(struct file *f, struct io *io)
+int blocks_end_cut(struct file *f, struct io *io)
 {
+	struct format_header old = f->header;
+	int r;
+
+	if (ftruncate(f->fd, (off_t)format_big_size(f->length)))
+		return -errno;
 	f->header.flags &= ~(uint32_t)FORMAT_SHRINKING;
 	f->header.shrink_length = 0;
 	memset(&f->header.moving, 0, sizeof(f->header.moving));
-	return header_write(f, io);
+	r = header_write(f, io);
+	if (r)
+		f->header = old;
+	return r;
 }
 
 /* The new last block, decrypted at IO_EDGE and cut, replaces the old one. */
@@ -567,14 +577,13 @@ int blocks_cut(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	r = load_edge(f, io, last, IO_EDGE, bad);
 	if (!r)
 		r = cut_block(f, io, &run, length);
-	if (!r)
-		r = cut_at(f, length);
+	tags_drop(f->tags);
 	if (r) {
 		f->suspect = true;
-		tags_drop(f->tags);
 		return r;
 	}
-	return end_cut(f, io);
+	f->length = length; /* whatever comes: the block is cut */
+	return blocks_end_cut(f, io);
 }
 
 int blocks_finish_cut(struct file *f, struct io *io)
@@ -601,32 +610,50 @@ int blocks_finish_cut(struct file *f, struct io *io)
 			if (r)
 				return r < 0 ? r : FILE_DAMAGED;
 			f->length = length;
-			if (f->writable)
-				r = cut_at(f, length);
-			if (r)
-				return r;
+			tags_drop(f->tags);
 		}
 	}
-	return f->writable ? end_cut(f, io) : 0;
+	return f->writable ? blocks_end_cut(f, io) : 0;
 }
 
 /* ---- after a failure ----------------------------------------------------- */
 
-void blocks_restore_size(struct file *f)
+static bool last_block_opens(struct file *f, struct io *io)
 {
-	uint64_t size = format_big_size(f->length);
+	uint64_t bad;
+
+	return f->length % FORMAT_BLOCK_SIZE == 0 ||
+	       !load_edge(f, io, f->length / FORMAT_BLOCK_SIZE, IO_EDGE, &bad);
+}
+
+void blocks_undo(struct file *f, struct io *io, uint64_t length)
+{
+	uint64_t on_disk;
+	uint64_t size;
+	uint64_t bad;
 	struct stat st;
 
 	if (fstat(f->fd, &st))
 		return; /* DIRTY tells the next reader */
-	if (f->length == 0 && st.st_size < FORMAT_BLOCK_SIZE) {
+	if (length == 0 && st.st_size < FORMAT_BLOCK_SIZE) {
 		/* Nothing was written on the way from empty to blocks. */
 		f->small = true;
 		f->header.flags |= FORMAT_SMALL;
-		size = format_small_size(0);
+		(void)!ftruncate(f->fd, (off_t)format_small_size(0));
+		return;
 	}
+	on_disk = format_length((uint64_t)st.st_size);
+	if (f->length == length && on_disk > length && !last_block_opens(f, io)) {
+		/* It became a longer one before the rest failed. */
+		f->length = (length / FORMAT_BLOCK_SIZE + 1) * FORMAT_BLOCK_SIZE;
+		if (f->length > on_disk)
+			f->length = on_disk;
+	}
+	size = format_big_size(f->length);
 	if ((uint64_t)st.st_size > size)
 		(void)!ftruncate(f->fd, (off_t)size);
+	if (f->length > length)
+		(void)blocks_cut(f, io, length, &bad); /* else it stays longer */
 }
 
 /* ---- after a dead writer ------------------------------------------------- */

@@ -80,6 +80,7 @@ static int store(struct file *f, struct io *io, uint32_t at, size_t size)
 /* Seal `size` bytes of plaintext at slot offset `at` and store them. */
 static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t size)
 {
+	size_t old;
 	int r;
 
 	if (size) {
@@ -90,11 +91,13 @@ static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t siz
 			return r;
 	}
 	r = store(f, io, at, size);
-	if (!r && size < f->length && ftruncate(f->fd, (off_t)format_small_size(size)))
-		r = -errno;
-	if (!r)
-		f->length = size;
-	return r;
+	if (r)
+		return r;
+	old = (size_t)f->length;
+	f->length = size; /* whatever comes */
+	if (size < old && ftruncate(f->fd, (off_t)format_small_size(size)))
+		return -errno; /* settling tries again */
+	return 0;
 }
 
 int small_write(struct file *f, struct io *io, uint64_t offset, size_t size)
@@ -192,11 +195,26 @@ static int end_grow(struct file *f, struct io *io)
 {
 	int r = write_entries(f);
 
+int small_finish_grow(struct file *f, struct io *io)
+{
+	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
+	struct format_header old = f->header;
+	int r;
+
+	/* Block 0 opens with the half in the header, be it on its page or not. */
+	format_half_encode(&f->header.moving, entries);
+	tags_fill(f->tags, 0, entries);
+	if (!f->writable)
+		return 0;
+	r = fdio_pwrite_full(f->fd, entries, sizeof(entries), FORMAT_CONTENT_START);
 	if (r)
 		return r;
 	f->header.flags &= ~(uint32_t)(FORMAT_SMALL | FORMAT_GROWING);
 	memset(&f->header.moving, 0, sizeof(f->header.moving));
-	return header_write(f, io);
+	r = header_write(f, io);
+	if (r)
+		f->header = old;
+	return r;
 }
 
 int small_finish_grow(struct file *f, struct io *io)

@@ -131,6 +131,12 @@ static inline uint8_t pattern(uint64_t position, uint8_t fill)
 	return (uint8_t)(position * 31 + (position >> 9) * 7 + fill);
 }
 
+static inline void image_copy(struct image *to, const struct image *from)
+{
+	to->length = from->length;
+	memcpy(to->bytes, from->bytes, from->length);
+}
+
 static inline void image_resize(struct image *image, uint64_t length)
 {
 	assert_true(length <= IMAGE_MAX);
