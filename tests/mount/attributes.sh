@@ -127,7 +127,7 @@ step "the vault shows neither names nor values"
 getfattr -R -d -h -m - --absolute-names "$vault" >"$work/stored"
 getfattr -R -d -h -m - --absolute-names -e hex "$vault" >>"$work/stored"
 grep -q 'user\.cryptfs\.' "$work/stored" || fail "no stored attributes found"
-for word in colour purpose binary ultramarine viridian heliotrope LLLL; do
+for word in colour purpose binary ultramarine viridian heliotrope LLLLLLLLLLLL; do
 	if grep -qi -e "$word" -e "$(printf %s "$word" | od -An -tx1 | tr -d ' \n')" "$work/stored"; then
 		fail "'$word' can be read in the vault"
 	fi
