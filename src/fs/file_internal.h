@@ -66,7 +66,6 @@ int small_resize(struct file *f, struct io *io, uint64_t length);
 /* Move the content to block 0. */
 int small_grow(struct file *f, struct io *io);
 /* Finish a small_grow that a death cut off, or forget it. */
-/* Finish a small_grow that was cut off; block 0 is written. */
 int small_finish_grow(struct file *f, struct io *io);
 
 /* file_blocks.c: content in blocks */

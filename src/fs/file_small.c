@@ -138,19 +138,6 @@ int small_resize(struct file *f, struct io *io, uint64_t length)
 	return seal_and_store(f, io, IO_DATA, (size_t)length);
 }
 
-/* Entries of group 0 of a file whose only block is the one that moved. */
-static int write_entries(struct file *f)
-{
-	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
-	int r;
-
-	format_half_encode(&f->header.moving, entries);
-	r = fdio_pwrite_full(f->fd, entries, sizeof(entries), FORMAT_CONTENT_START);
-	if (!r)
-		tags_fill(f->tags, 0, entries);
-	return r;
-}
-
 /* Whether block 0 is what the header announced. */
 static int block_opens(struct file *f, struct io *io)
 {
@@ -191,17 +178,14 @@ static int forget_grow(struct file *f, struct io *io)
 	return 0;
 }
 
+/* Block 0 is there; its entry and the header that says so come last. */
 static int end_grow(struct file *f, struct io *io)
-{
-	int r = write_entries(f);
-
-int small_finish_grow(struct file *f, struct io *io)
 {
 	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
 	struct format_header old = f->header;
 	int r;
 
-	/* Block 0 opens with the half in the header, be it on its page or not. */
+	/* It opens with the half in the header, be that on its page or not. */
 	format_half_encode(&f->header.moving, entries);
 	tags_fill(f->tags, 0, entries);
 	if (!f->writable)
@@ -219,19 +203,11 @@ int small_finish_grow(struct file *f, struct io *io)
 
 int small_finish_grow(struct file *f, struct io *io)
 {
-	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
 	int r = block_opens(f, io);
 
-	if (r == FILE_DAMAGED)
-		return forget_grow(f, io);
 	if (r)
-		return r;
-	if (f->writable)
-		return end_grow(f, io);
-	/* Only for our eyes: block 0 opens with the half in the header. */
-	format_half_encode(&f->header.moving, entries);
-	tags_fill(f->tags, 0, entries);
-	return 0;
+		return r == FILE_DAMAGED ? forget_grow(f, io) : r;
+	return end_grow(f, io);
 }
 
 /* Seal the content as block 0: fills f->header.moving. */
