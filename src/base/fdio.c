@@ -89,6 +89,8 @@ ssize_t fdio_preadv_some(int fd, struct iovec *iov, size_t n, off_t offset)
 	ssize_t total = 0;
 
 	skip(&iov, &n, 0);
+	if (n == 1)
+		return fdio_pread_some(fd, iov->iov_base, iov->iov_len, offset);
 	while (n) {
 		ssize_t r = preadv(fd, iov, n < IOV_MAX ? (int)n : IOV_MAX, offset + total);
 
@@ -107,6 +109,8 @@ ssize_t fdio_preadv_some(int fd, struct iovec *iov, size_t n, off_t offset)
 int fdio_pwritev_full(int fd, struct iovec *iov, size_t n, off_t offset)
 {
 	skip(&iov, &n, 0);
+	if (n == 1)
+		return fdio_pwrite_full(fd, iov->iov_base, iov->iov_len, offset);
 	while (n) {
 		ssize_t r = pwritev(fd, iov, n < IOV_MAX ? (int)n : IOV_MAX, offset);
 

@@ -41,7 +41,9 @@ enum {
 /*
  * A key made ready: plain bytes without pointers, so that it may lie in
  * shared memory and be used by every process that called cipher_init before
- * it was forked (or by itself).  Wipe it with secmem_wipe.
+ * it was forked (or by itself).  Wipe it with secmem_wipe.  Its place is a
+ * slot's key or secmem_new, not the stack (where gcc 12's AddressSanitizer
+ * does not align it, either).
  */
 struct cipher_key {
 	_Alignas(64) uint8_t schedule[1024]; /* ipsec-mb's, or the XOR key */

@@ -95,7 +95,7 @@ int queue_put(struct queue *q, const struct task *task, struct queue_ref *ref)
 		return QUEUE_CLOSED;
 	if (reserve(q, ref))
 		return QUEUE_FULL;
-	q->tasks[ref->entry] = *task;
+	q->tasks[ref->entry].task = *task;
 	atomic_store_explicit(&q->states[ref->entry], word(QUEUED, nobody, ref->ticket),
 			      memory_order_release);
 	return 0;
@@ -132,7 +132,7 @@ int queue_take(struct queue *q, struct queue_owner owner, struct queue_ref *ref,
 		if (!move(q, entry, w, word(CLAIMED, owner, ticket_of(w))))
 			continue;
 		*ref = (struct queue_ref){ entry, ticket_of(w) };
-		*task = q->tasks[entry];
+		*task = q->tasks[entry].task;
 		return 0;
 	}
 }
@@ -181,7 +181,7 @@ int queue_claimed_by(struct queue *q, struct queue_owner owner, struct queue_ref
 		if (w != word(CLAIMED, owner, ticket_of(w)))
 			continue;
 		*ref = (struct queue_ref){ i, ticket_of(w) };
-		*task = q->tasks[i];
+		*task = q->tasks[i].task;
 		return 0;
 	}
 	return QUEUE_EMPTY;

@@ -38,11 +38,16 @@ enum {
 	QUEUE_LOST,	/* somebody else has it */
 };
 
+/* A cache line each, so that neighbours do not get in each other's way. */
+struct queue_task {
+	_Alignas(64) struct task task;
+};
+
 struct queue {
 	_Alignas(64) _Atomic uint32_t next_ticket;
 	_Atomic uint32_t closed;
 	_Alignas(64) _Atomic uint64_t states[QUEUE_SIZE];
-	_Alignas(64) struct task tasks[QUEUE_SIZE];
+	struct queue_task tasks[QUEUE_SIZE];
 };
 
 /* Which task: where it lies and its number. */

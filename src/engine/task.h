@@ -25,7 +25,7 @@ enum task_type {
 
 /* Indices and offsets only; every reader copies it, checks the copy, uses the copy. */
 struct task {
-	_Alignas(64) uint32_t type;
+	uint32_t type;
 	uint32_t slot;
 	uint32_t key;	       /* index in the key table; the slot's own */
 	uint32_t offset;       /* bytes into the slot */

@@ -136,7 +136,7 @@ static void warm_up(void)
 	static const uint8_t zeros[CIPHER_KEY_SIZE];
 	uint8_t data[64] = { 0 };
 	uint8_t tag[CIPHER_TAG_SIZE];
-	struct cipher_key key;
+	static struct cipher_key key; /* see cipher.h on stacks */
 
 	for (enum cipher_suite s = CIPHER_AES_256_GCM; s < CIPHER_XOR; s++) {
 		if (cipher_key_set(&key, s, zeros))
@@ -192,7 +192,7 @@ static void return_task(const struct arena *a, struct queue_owner owner, struct 
 	}
 	slot = arena_slot(a, t->slot);
 	task_undo(t, &slot, &undo);
-	q->tasks[ref.entry].deaths = t->deaths + 1;
+	q->tasks[ref.entry].task.deaths = t->deaths + 1;
 	if (t->deaths < MAX_DEATHS)
 		(void)queue_put_back(q, owner, ref);
 	else if (!queue_complete(q, owner, ref))

@@ -6,9 +6,11 @@
 
 #include "base/secmem.h"
 
+/* Wiped after each use; here because stacks may not have its alignment. */
+static _Thread_local struct cipher_key key;
+
 int box_seal(const struct box_place *place, uint8_t *raw, size_t size)
 {
-	struct cipher_key key;
 	int r = cipher_key_set(&key, place->suite, place->key);
 
 	if (r)
@@ -22,7 +24,6 @@ int box_seal(const struct box_place *place, uint8_t *raw, size_t size)
 
 int box_open(const struct box_place *place, uint8_t *raw, size_t size)
 {
-	struct cipher_key key;
 	int r;
 
 	if (size < BOX_OVERHEAD)

@@ -141,6 +141,14 @@ void file_upgrade(struct file *f, int fd)
 	fdio_close(fd);
 }
 
+void file_count_reads(struct file *f)
+{
+	int flags = fcntl(f->fd, F_GETFL);
+
+	if (flags >= 0 && flags & O_NOATIME)
+		(void)fcntl(f->fd, F_SETFL, flags & ~O_NOATIME);
+}
+
 bool file_writable(const struct file *f)
 {
 	return f->writable;

@@ -53,6 +53,12 @@ void file_close(struct file *f);
 void file_upgrade(struct file *f, int fd);
 bool file_writable(const struct file *f);
 
+/*
+ * From now on reads count for the access time, as the backing filesystem
+ * counts them; before (fd opened with O_NOATIME) they leave it alone.
+ */
+void file_count_reads(struct file *f);
+
 /* The backing descriptor, borrowed, for fstat and the like. */
 int file_fd(const struct file *f);
 

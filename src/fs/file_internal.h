@@ -65,7 +65,7 @@ int small_write(struct file *f, struct io *io, uint64_t offset, size_t size);
 int small_resize(struct file *f, struct io *io, uint64_t length);
 /* Move the content to block 0. */
 int small_grow(struct file *f, struct io *io);
-/* Finish a small_grow that was cut off; block 0 is written. */
+/* Finish a small_grow that a death cut off, or forget it. */
 int small_finish_grow(struct file *f, struct io *io);
 
 /* file_blocks.c: content in blocks */

@@ -138,13 +138,54 @@ int small_resize(struct file *f, struct io *io, uint64_t length)
 	return seal_and_store(f, io, IO_DATA, (size_t)length);
 }
 
-int small_finish_grow(struct file *f, struct io *io)
+/* Whether block 0 is what the header announced. */
+static int block_opens(struct file *f, struct io *io)
+{
+	const struct format_half *half = &f->header.moving;
+	struct engine_batch batch = { .op = ENGINE_OPEN,
+				      .offset = IO_EDGE,
+				      .size = (uint32_t)f->header.length };
+	int r;
+
+	if (f->length != f->header.length)
+		return FILE_DAMAGED;
+	r = fdio_pread_full(f->fd, io->data + IO_EDGE, batch.size, (off_t)format_block_offset(0));
+	if (!r)
+		r = io_load_key(io, f->store->suite, f->header.id);
+	if (r)
+		return r;
+	memcpy(io->records[0].nonce, half->nonce, sizeof(half->nonce));
+	memcpy(io->records[0].tag, half->tag, sizeof(half->tag));
+	io->records[0].sequence = half->sequence;
+	io->records[0].status = ENGINE_PENDING;
+	r = engine_run(io->engine, io->slot, &batch);
+	return r == ENGINE_DAMAGED ? FILE_DAMAGED : r;
+}
+
+/* Block 0 did not make it to the disk: what was there before still counts. */
+static int forget_grow(struct file *f, struct io *io)
+{
+	int r;
+
+	f->small = true;
+	f->length = f->header.length;
+	r = small_load(f, io, IO_EDGE);
+	if (r)
+		return r;
+	f->header.flags &= ~(uint32_t)FORMAT_GROWING;
+	if (f->writable && ftruncate(f->fd, (off_t)format_small_size(f->length)))
+		return -errno;
+	return 0;
+}
+
+/* Block 0 is there; its entry and the header that says so come last. */
+static int end_grow(struct file *f, struct io *io)
 {
 	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
 	struct format_header old = f->header;
 	int r;
 
-	/* Block 0 opens with the half in the header, be it on its page or not. */
+	/* It opens with the half in the header, be that on its page or not. */
 	format_half_encode(&f->header.moving, entries);
 	tags_fill(f->tags, 0, entries);
 	if (!f->writable)
@@ -158,6 +199,15 @@ int small_finish_grow(struct file *f, struct io *io)
 	if (r)
 		f->header = old;
 	return r;
+}
+
+int small_finish_grow(struct file *f, struct io *io)
+{
+	int r = block_opens(f, io);
+
+	if (r)
+		return r == FILE_DAMAGED ? forget_grow(f, io) : r;
+	return end_grow(f, io);
 }
 
 /* Seal the content as block 0: fills f->header.moving. */
@@ -214,5 +264,5 @@ int small_grow(struct file *f, struct io *io)
 		return r;
 	}
 	f->small = false;
-	return small_finish_grow(f, io);
+	return end_grow(f, io);
 }

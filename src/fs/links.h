@@ -38,9 +38,8 @@ struct links_place {
 /*
  * Seal target (1..4095 bytes) for one place, or for two if second is not
  * NULL, into text (LINKS_TEXT_MAX + 1 bytes, ends with a zero): 0,
- * -ENAMETOOLONG or -errno.  suite is the vault's (XOR vaults use AES-256-GCM
- * or ChaCha20-Poly1305 here like cipher_default of the vault's creator:
- * always pass an AEAD suite).
+ * -ENAMETOOLONG or -errno.  suite is the vault's, or AES-256-GCM for
+ * `xor` vaults.
  */
 int links_seal(const struct keyring *keys, enum cipher_suite suite, const char *target,
 	       const struct links_place *first, const struct links_place *second, char *text);

@@ -38,8 +38,10 @@ static int open_lifted(const struct location *at, int flags)
 static int open_mode(struct tree *t, const struct location *at, int accmode)
 {
 	int flags = accmode | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd = openat(at->dirfd, at->name, flags);
+	int fd = openat(at->dirfd, at->name, flags | O_NOATIME);
 
+	if (fd < 0 && errno == EPERM)
+		fd = openat(at->dirfd, at->name, flags); /* another owner's */
 	if (fd < 0 && errno == EACCES && !t->privileged) {
 		fd = open_lifted(at, flags);
 		if (fd < 0)
@@ -57,8 +59,8 @@ static int open_backing(struct tree *t, struct node *node, bool write, int *fd, 
 	if (r)
 		return r;
 	*writable = !t->store->read_only;
-	*fd = *writable ? open_mode(t, &at, O_RDWR) : -1;
-	if (*fd < 0 && !write && errno != ENOENT) {
+	*fd = open_mode(t, &at, *writable ? O_RDWR : O_RDONLY);
+	if (*fd < 0 && *writable && !write) {
 		*writable = false;
 		*fd = open_mode(t, &at, O_RDONLY);
 	}
@@ -202,6 +204,8 @@ int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool 
 	pthread_rwlock_unlock(&t->rename_lock);
 	if (r)
 		return r;
+	if ((flags & O_ACCMODE) != O_WRONLY)
+		file_count_reads(node->file);
 	if (flags & O_TRUNC)
 		r = file_truncate(node->file, io, 0, &bad);
 	else
@@ -409,14 +413,24 @@ static int settle_link(struct tree *t, struct node *link)
 {
 	char text[LINKS_TEXT_MAX + 1];
 	struct links_place here;
+	struct timespec times[2];
 	struct location at;
+	struct stat st;
 	int r = nodes_locate(t->nodes, link, &at);
 
 	if (r)
 		return r;
 	here.dir_id = at.parent->dir_id;
 	here.stored = at.name;
-	r = tree_reseal_link(t, link, at.dirfd, &here, NULL, text);
+	r = fstat(at.dirfd, &st) ? -errno : 0;
+	if (!r)
+		r = tree_reseal_link(t, link, at.dirfd, &here, NULL, text);
+	if (!r) {
+		/* Nothing happened to the directory that its user knows of. */
+		times[0] = st.st_atim;
+		times[1] = st.st_mtim;
+		(void)utimensat(at.dirfd, ".", times, 0);
+	}
 	location_put(t->nodes, &at);
 	return r;
 }

@@ -28,7 +28,7 @@ static double raw(uint32_t size)
 	static uint8_t data[1 << 20];
 	uint8_t nonce[CIPHER_NONCE_SIZE] = { 0 };
 	uint8_t tag[CIPHER_TAG_SIZE];
-	struct cipher_key key;
+	static struct cipher_key key;
 	uint64_t start = sync_now_ns();
 	uint64_t bytes = 0;
 

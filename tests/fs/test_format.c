@@ -232,7 +232,7 @@ static void headers_come_back_as_they_were(void **state)
 	uint8_t id[KEYS_FILE_ID_SIZE];
 	struct format_header h;
 	struct format_header found;
-	struct cipher_key key;
+	static struct cipher_key key;
 
 	(void)state;
 	a_header(&h);
@@ -262,7 +262,7 @@ static void a_header_with_any_byte_changed_is_damaged(void **state)
 	uint8_t raw[FORMAT_HEADER_SIZE];
 	struct format_header h;
 	struct format_header found = { .length = 42 };
-	struct cipher_key key;
+	static struct cipher_key key;
 
 	(void)state;
 	a_header(&h);
@@ -281,7 +281,7 @@ static void a_header_opens_with_its_own_key_and_suite_only(void **state)
 {
 	uint8_t raw[FORMAT_HEADER_SIZE];
 	struct format_header h;
-	struct cipher_key key;
+	static struct cipher_key key;
 
 	(void)state;
 	a_header(&h);
@@ -308,7 +308,7 @@ static void a_header_that_cannot_be_is_not_written(void **state)
 {
 	uint8_t raw[FORMAT_HEADER_SIZE];
 	struct format_header h;
-	struct cipher_key key;
+	static struct cipher_key key;
 
 	(void)state;
 	a_header(&h);
@@ -336,7 +336,7 @@ static int decode_resealed(size_t at, uint8_t value)
 	uint8_t raw[FORMAT_HEADER_SIZE];
 	uint8_t aad[52];
 	struct format_header h;
-	struct cipher_key key;
+	static struct cipher_key key;
 
 	a_header(&h);
 	header_key(&h, CIPHER_AES_256_GCM, &key);

@@ -505,6 +505,9 @@ static void *encode_and_decode(void *arg)
 		if (names_encode(&ring, here, plain, &stored) ||
 		    names_decode(&ring, here, stored.name, found) || strcmp(plain, found) != 0)
 			return arg;
+		ring.names[0] = (uint8_t)((i + 1) % 6);
+		if (names_decode(&ring, here, stored.name, found) != NAMES_DAMAGED)
+			return arg;
 	}
 	return NULL;
 }

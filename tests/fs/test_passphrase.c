@@ -127,13 +127,15 @@ static void a_file_that_cannot_be_read_is_an_error(void **state)
 static void a_keyfile_gives_every_byte(void **state)
 {
 	const struct passphrase_source source = { .keyfile = file };
-	char bytes[VAULT_PASSPHRASE_MAX + 1] = "\0line\nline\n";
+	char bytes[2 * VAULT_PASSPHRASE_MAX] = "\0line\nline\n";
 
 	(void)state;
 	write_file(bytes, 11);
 	assert_gives(&source, bytes, 11);
 	write_file(bytes, VAULT_PASSPHRASE_MAX);
 	assert_gives(&source, bytes, VAULT_PASSPHRASE_MAX);
+	write_file(bytes, VAULT_PASSPHRASE_MAX + 1);
+	assert_int_equal(answer_of(&source), PASSPHRASE_TOO_LONG);
 	write_file(bytes, sizeof(bytes));
 	assert_int_equal(answer_of(&source), PASSPHRASE_TOO_LONG);
 }

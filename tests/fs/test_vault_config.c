@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sodium.h>
 
 #include "fs/vault_config.h"
 
@@ -265,6 +266,51 @@ static void the_mac_needs_the_key_and_does_not_cover_itself(void **state)
 	assert_memory_not_equal(mac, other, sizeof(mac));
 }
 
+/* The canonical forms, typed here once more: both are part of the format. */
+#define PARAMETERS                                                                                 \
+	"{\"id\":1,\"kdf\":{\"memory\":67108864,\"name\":\"argon2id\",\"operations\":3},"          \
+	"\"label\":\"home\",\"salt\":\"" HEX16 "\",\"type\":\"passphrase\"}"
+
+static void the_mac_is_that_of_the_format_page(void **state)
+{
+	static const char canonical[] =
+		"{\"created\":1700000000,\"flags\":[],\"id\":\"" HEX16 "\",\"min_reader\":1,"
+		"\"slots\":[{\"id\":1,\"kdf\":{\"memory\":67108864,\"name\":\"argon2id\","
+		"\"operations\":3},\"label\":\"home\",\"nonce\":\"" HEX24 "\",\"salt\":\"" HEX16
+		"\",\"type\":\"passphrase\",\"wrapped\":\"" HEX48 "\"}],"
+		"\"suite\":\"aes-256-gcm\",\"version\":1}";
+	static struct vault_config config;
+	uint8_t mac[VAULT_CONFIG_MAC_SIZE], expected[VAULT_CONFIG_MAC_SIZE];
+
+	(void)state;
+	assert_int_equal(vault_config_decode(whole, strlen(whole), &config), 0);
+	assert_int_equal(vault_config_mac(&config, &ring, mac), 0);
+	(void)crypto_generichash(expected, sizeof(expected), (const uint8_t *)canonical,
+				 strlen(canonical), ring.config, sizeof(ring.config));
+	assert_memory_equal(mac, expected, sizeof(mac));
+}
+
+static void the_wrapping_is_that_of_the_format_page(void **state)
+{
+	static const uint8_t kek[VAULT_CONFIG_KEK_SIZE] = { 1 };
+	static const uint8_t master[KEYS_MASTER_SIZE] = { 3 };
+	static struct vault_config config;
+	uint8_t aad[VAULT_ID_SIZE + 4 + sizeof(PARAMETERS) - 1];
+	uint8_t expected[VAULT_CONFIG_WRAPPED_SIZE];
+
+	(void)state;
+	assert_int_equal(vault_config_decode(whole, strlen(whole), &config), 0);
+	for (uint8_t i = 0; i < VAULT_ID_SIZE; i++)
+		aad[i] = i;
+	memcpy(aad + VAULT_ID_SIZE, "\1\0\0", 4);
+	memcpy(aad + VAULT_ID_SIZE + 4, PARAMETERS, sizeof(PARAMETERS) - 1);
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(expected, NULL, master, sizeof(master),
+							 aad, sizeof(aad), NULL,
+							 config.slots[0].nonce, kek);
+	assert_int_equal(vault_config_wrap(&config, &config.slots[0], kek, master), 0);
+	assert_memory_equal(config.slots[0].wrapped, expected, sizeof(expected));
+}
+
 static void a_wrapped_key_opens_only_in_its_place(void **state)
 {
 	static struct vault_config config;
@@ -313,6 +359,8 @@ int main(void)
 		cmocka_unit_test(no_cut_of_it_is_accepted),
 		cmocka_unit_test(the_mac_covers_every_member),
 		cmocka_unit_test(the_mac_needs_the_key_and_does_not_cover_itself),
+		cmocka_unit_test(the_mac_is_that_of_the_format_page),
+		cmocka_unit_test(the_wrapping_is_that_of_the_format_page),
 		cmocka_unit_test(a_wrapped_key_opens_only_in_its_place),
 	};
 

@@ -147,8 +147,8 @@ static void seal_hello(uint8_t raw[RAW_SIZE])
 
 static void no_two_seals_are_alike(void **state)
 {
-	uint8_t first[RAW_SIZE];
-	uint8_t second[RAW_SIZE];
+	uint8_t first[RAW_SIZE] = { 0 };
+	uint8_t second[RAW_SIZE] = { 0 };
 
 	(void)state;
 	seal_hello(first);

@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t again[FORMAT_HEADER_SIZE];
 	uint8_t id[KEYS_FILE_ID_SIZE] = { 0 };
 	struct format_header header;
-	struct cipher_key key;
+	static struct cipher_key key;
 	int sealed = size && data[0] & 1;
 
 	if (!size)

@@ -1,0 +1,114 @@
+#!/bin/bash
+# The ways to give a passphrase: a terminal, standard input, a file, a program;
+# it is not echoed, and can be changed.
+. "$(dirname "$0")/../support/mounted.sh"
+
+# on_terminal.py ANSWERS COMMAND...: run it on a terminal of its own and type
+# the next answer whenever it has switched the echo off and waits.
+cat >"$work/on_terminal.py" <<'PY'
+import os
+import pty
+import select
+import sys
+import termios
+import time
+
+answers = sys.argv[1].split(",")
+pid, master = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+said = b""
+typed = 0
+end = time.monotonic() + 120
+quiet = 0
+while time.monotonic() < end:
+    ready, _, _ = select.select([master], [], [], 0.05)
+    if ready:
+        try:
+            some = os.read(master, 4096)
+        except OSError:
+            break  # the other side is closed
+        if not some:
+            break
+        said += some
+        quiet = 0
+        continue
+    quiet += 1
+    hidden = not termios.tcgetattr(master)[3] & termios.ECHO
+    if hidden and quiet >= 2 and typed < len(answers):
+        os.write(master, answers[typed].encode() + b"\n")
+        typed += 1
+        quiet = 0
+else:
+    sys.exit("FAILED: it never ended; it said: " + said.decode())
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+sys.stdout.write(said.decode())
+for answer in answers:
+    if answer.encode() in said:
+        sys.exit("FAILED: the passphrase is echoed")
+if typed != len(answers):
+    sys.exit(f"FAILED: asked {typed} times, not {len(answers)}")
+sys.exit(status)
+PY
+
+on_terminal() {
+	python3 "$work/on_terminal.py" "$@"
+}
+
+mounts_with() { # OPTIONS: it does, and shows the file
+	"$CRYPTFS_MOUNT" "$vault" "$mnt" ${1:+-o "$1"}
+	same "content" "$(cat "$mnt/file")" text
+	unmount_vault
+}
+
+step "create and mount on a terminal"
+on_terminal first-phrase,first-phrase "$CRYPTFS" init --cipher aes-256-gcm --kdf-memory 64 --kdf-operations 3 "$vault"
+on_terminal first-phrase "$CRYPTFS_MOUNT" "$vault" "$mnt"
+is_mounted || fail "nothing is mounted"
+echo text >"$mnt/file"
+unmount_vault
+
+step "two different passphrases make no vault"
+status=0
+on_terminal first-phrase,other-phrase "$CRYPTFS" init --kdf-memory 64 --kdf-operations 3 "$work/none" || status=$?
+[ "$status" != 0 ] || fail "a vault was made"
+[ ! -e "$work/none/cryptfs.conf" ] || fail "there is a configuration"
+
+step "wrong once on a terminal, then right"
+on_terminal wrong-phrase,first-phrase "$CRYPTFS_MOUNT" "$vault" "$mnt"
+unmount_vault
+
+step "wrong three times"
+status=0
+on_terminal wrong-one,wrong-two,wrong-three "$CRYPTFS_MOUNT" "$vault" "$mnt" || status=$?
+same "exit code" "$status" 4
+
+step "from a file, with and without a newline; from standard input; from a program"
+echo first-phrase >"$passfile"
+mounts_with "passfile=$passfile"
+printf first-phrase >"$passfile"
+mounts_with "passfile=$passfile"
+mounts_with "passfile=-" <"$passfile"
+printf '#!/bin/sh\necho first-phrase\n' >"$work/ask"
+chmod +x "$work/ask"
+mounts_with "extpass=$work/ask" </dev/null
+
+step "an empty passphrase is refused"
+: >"$work/empty"
+chmod 600 "$work/empty"
+status=0
+"$CRYPTFS_MOUNT" "$vault" "$mnt" -o "passfile=$work/empty" </dev/null 2>"$work/err" || status=$?
+[ "$status" != 0 ] || fail "mounted with nothing"
+
+step "change it"
+on_terminal first-phrase,second-phrase,second-phrase "$CRYPTFS" passwd --kdf-memory 64 --kdf-operations 3 "$vault"
+status=0
+"$CRYPTFS_MOUNT" "$vault" "$mnt" -o "passfile=$passfile" </dev/null || status=$?
+same "exit code with the old one" "$status" 4
+echo second-phrase >"$passfile"
+mounts_with "passfile=$passfile"
+
+step "info needs none, and tells none"
+"$CRYPTFS" info "$vault" </dev/null >"$work/info"
+grep -q aes-256-gcm "$work/info" || fail "no cipher in: $(cat "$work/info")"
+"$CRYPTFS" info --json "$vault" </dev/null | python3 -m json.tool >/dev/null || fail "--json is not JSON"

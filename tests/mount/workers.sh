@@ -1,0 +1,149 @@
+#!/bin/bash
+# The helper processes may be killed at any moment and nobody notices; every
+# way of sharing the work and every cipher gives the same bytes; all ways of
+# ending leave nothing behind.
+. "$(dirname "$0")/../support/mounted.sh"
+
+head -c 33554432 /dev/urandom >"$work/data"
+
+copy_in_and_out() {
+	dd if="$work/data" of="$mnt/data" bs=1M conv=fsync status=none
+	dd if="$work/data" of="$mnt/small" bs=4k count=500 status=none
+	cmp "$work/data" "$mnt/data"
+	cmp -n $((4096 * 500)) "$work/data" "$mnt/small"
+}
+
+check_after_remount() {
+	remount_vault "$@"
+	cmp "$work/data" "$mnt/data"
+	cmp -n $((4096 * 500)) "$work/data" "$mnt/small"
+}
+
+# The workers are children of the one helper that is the daemon's child.
+worker_processes() {
+	local daemon pid
+	daemon=$(daemon_process)
+	for pid in $(helper_processes); do
+		[ "$(parent_of "$pid")" = "$daemon" ] || echo "$pid"
+	done
+}
+
+victims() { # worker|workers|everybody
+	case $1 in
+	worker) worker_processes | head -n 1 ;;
+	workers) worker_processes ;;
+	everybody) helper_processes ;;
+	esac
+}
+
+# kill_until FILE worker|workers|everybody: again and again until FILE exists.
+kill_until() {
+	local pid
+	while [ ! -e "$1" ]; do
+		for pid in $(victims "$2"); do
+			if kill -KILL "$pid" 2>/dev/null; then
+				echo "$pid" >>"$work/killed"
+			fi
+		done
+		sleep 0.02
+	done
+}
+
+# nothing_left: no mount, no process, no name in /dev/shm.
+nothing_left() {
+	await 60 no_processes || fail "left: $(mount_processes | tr '\n' ' ')"
+	if is_mounted; then
+		fail "still mounted"
+	fi
+	same "in /dev/shm" "$(find /dev/shm -name '*cryptfs*' -newer "$passfile")" ""
+}
+
+for cipher in aes-256-gcm chacha20-poly1305 xor; do
+	new_vault --cipher "$cipher"
+	for options in workers=0 workers=2 workers=2,strict workers=auto; do
+		step "$cipher, $options"
+		mount_vault "$options"
+		copy_in_and_out
+		check_after_remount "$options"
+		unmount_vault
+	done
+	rm -r "$vault"
+done
+
+new_vault
+
+step "workers hold no file"
+mount_vault workers=2,strict
+copy_in_and_out
+[ "$(helper_processes | wc -l)" -ge 2 ] || fail "strict mode without workers"
+for pid in $(helper_processes); do
+	if find "/proc/$pid/fd" -lname '/dev/fuse*' 2>/dev/null | grep -q .; then
+		fail "process $pid holds /dev/fuse"
+	fi
+done
+unmount_vault
+
+for options in workers=2 workers=2,strict workers=auto; do
+	for who in worker workers everybody; do
+		step "$options: kill $who again and again"
+		mount_vault "$options"
+		rm -f "$work/enough" "$work/killed"
+		: >"$work/killed"
+		kill_until "$work/enough" "$who" &
+		killer=$!
+		started+=("$killer")
+		for round in 1 2 3; do
+			timeout 120 dd if="$work/data" of="$mnt/data" bs=1M conv=fsync status=none
+			timeout 120 dd if="$work/data" of="$mnt/small" bs=4k count=500 status=none
+			echo 1 >/proc/sys/vm/drop_caches 2>/dev/null || true
+			timeout 120 cmp "$work/data" "$mnt/data"
+		done
+		: >"$work/enough"
+		wait "$killer"
+		echo "   killed: $(wc -l <"$work/killed")"
+		if [ "$options" = workers=2,strict ] && [ ! -s "$work/killed" ]; then
+			fail "nobody was there to be killed"
+		fi
+		check_after_remount
+		unmount_vault
+		nothing_left
+	done
+done
+
+step "SIGTERM of the daemon unmounts"
+for options in workers=0 workers=2,strict; do
+	for signal in TERM INT; do
+		mount_vault "$options"
+		dd if="$work/data" of="$mnt/data" bs=1M status=none
+		kill "-$signal" "$(daemon_process)"
+		nothing_left
+		mount_vault "$options"
+		cmp "$work/data" "$mnt/data"
+		unmount_vault
+		nothing_left
+	done
+done
+
+step "SIGKILL of the daemon takes the helpers with it"
+mount_vault workers=2,strict
+dd if="$work/data" of="$mnt/data" bs=1M status=none
+kill -KILL "$(daemon_process)"
+await 60 no_processes || fail "left: $(mount_processes | tr '\n' ' ')"
+refused "not connected" timeout 10 stat "$mnt"
+unmount_at_once
+nothing_left
+
+step "so many processes are forbidden: the mount works without helpers"
+if as_root; then
+	# A limit on processes does not bind root.
+	echo "   left out as root"
+else
+	(
+		ulimit -u 1
+		"$CRYPTFS_MOUNT" "$vault" "$mnt" -f -o "passfile=$passfile,workers=2" </dev/null >>"$log" 2>&1
+	) &
+	started+=("$!")
+	await 60 is_mounted || fail "no mount: $(cat "$log")"
+	copy_in_and_out
+	unmount_vault
+fi
