@@ -52,6 +52,7 @@ int batch_begin(const struct arena *a, struct batch *b, const struct engine_batc
 	b->n_tasks = (blocks + ENGINE_RANGE_BLOCKS - 1) / ENGINE_RANGE_BLOCKS;
 	b->n_put = 0;
 	b->n_own = 0;
+	b->n_counted = 0;
 	b->in_flight = true;
 
 	records = first_record(a, b);
@@ -97,11 +98,11 @@ int batch_put(const struct arena *a, struct batch *b)
 	return 0;
 }
 
-uint32_t batch_help(const struct arena *a, struct batch *b)
+bool batch_help(const struct arena *a, struct batch *b)
 {
 	struct task_slot slot = arena_slot(a, b->slot);
 	struct queue *q = &a->shm->queue;
-	uint32_t n = 0;
+	uint32_t before = b->n_own;
 
 	for (uint32_t i = b->n_put; i-- > 0;) {
 		struct task t;
@@ -111,16 +112,17 @@ uint32_t batch_help(const struct arena *a, struct batch *b)
 		t = task_at(b, i); /* not from shared memory: ours is the true one */
 		task_run(&t, &slot, NULL);
 		(void)queue_complete(q, thread_owner, b->refs[i]); /* nobody takes from us */
-		n++;
+		b->n_own++;
 	}
-	b->n_own += n;
-	return n;
+	return b->n_own > before;
 }
 
 bool batch_is_done(const struct arena *a, const struct batch *b)
 {
 	if (b->n_put < b->n_tasks)
 		return false;
+	if (b->n_own == b->n_tasks)
+		return true;
 	for (uint32_t i = 0; i < b->n_put; i++)
 		if (!queue_is_done(&a->shm->queue, b->refs[i]))
 			return false;
@@ -150,9 +152,11 @@ static bool count_down(struct shm_batch *shared, uint32_t number, uint32_t n)
 
 void batch_count_off(const struct arena *a, struct batch *b)
 {
-	if (b->n_own)
-		(void)count_down(&a->shm->batches[b->slot], b->number, b->n_own);
-	b->n_own = 0;
+	uint32_t n = b->n_own - b->n_counted;
+
+	if (n)
+		(void)count_down(&a->shm->batches[b->slot], b->number, n);
+	b->n_counted = b->n_own;
 }
 
 void batch_handed_in(const struct arena *a, uint32_t slot, uint32_t number, uint32_t n)

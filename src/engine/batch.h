@@ -23,8 +23,9 @@ struct batch {
 	uint32_t slot;
 	uint32_t number; /* tells this batch from the slot's earlier ones */
 	uint32_t n_tasks;
-	uint32_t n_put; /* how many of them are on the queue */
-	uint32_t n_own; /* how many the owner did and has not yet counted off */
+	uint32_t n_put;	    /* how many of them are on the queue */
+	uint32_t n_own;	    /* how many of those the owner did itself */
+	uint32_t n_counted; /* how many of these are off the pending count */
 	bool in_flight;
 	struct queue_ref refs[BATCH_MAX_TASKS];
 };
@@ -35,8 +36,8 @@ int batch_begin(const struct arena *a, struct batch *b, const struct engine_batc
 /* Put the tasks that are not on the queue yet: 0, QUEUE_FULL or QUEUE_CLOSED. */
 int batch_put(const struct arena *a, struct batch *b);
 
-/* Do, from the last, every task of b that nobody has claimed: how many. */
-uint32_t batch_help(const struct arena *a, struct batch *b);
+/* Do, from the last, every task of b that nobody has claimed; true if there was one. */
+bool batch_help(const struct arena *a, struct batch *b);
 
 /* True once every task was handed in. */
 bool batch_is_done(const struct arena *a, const struct batch *b);

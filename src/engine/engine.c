@@ -234,34 +234,29 @@ static void sleep_until_posted(struct engine *e, struct batch *b)
 }
 
 /* Only the slot's owner writes these, so no read-modify-write is needed. */
-static void count(struct engine_slot *s, uint32_t tasks)
+static void add(_Atomic uint64_t *counter, uint64_t n)
 {
-	atomic_store_explicit(&s->tasks,
-			      atomic_load_explicit(&s->tasks, memory_order_relaxed) + tasks,
-			      memory_order_relaxed);
-	atomic_store_explicit(&s->bytes,
-			      atomic_load_explicit(&s->bytes, memory_order_relaxed) +
-				      s->batch.what.size,
-			      memory_order_relaxed);
+	n += atomic_load_explicit(counter, memory_order_relaxed);
+	atomic_store_explicit(counter, n, memory_order_relaxed);
 }
 
 int engine_wait(struct engine *e, uint32_t slot)
 {
 	struct batch *b;
-	uint32_t own = 0;
 
 	if (slot >= e->arena.slots || !e->slots[slot].batch.in_flight)
 		return -EINVAL;
 	b = &e->slots[slot].batch;
 	for (;;) {
 		if (may_help(e))
-			own += batch_help(&e->arena, b);
-		if (own == b->n_tasks || batch_is_done(&e->arena, b))
+			(void)batch_help(&e->arena, b);
+		if (batch_is_done(&e->arena, b))
 			break;
 		if (!spin_until_done(e, b))
 			sleep_until_posted(e, b);
 	}
-	count(&e->slots[slot], own);
+	add(&e->slots[slot].tasks, b->n_own);
+	add(&e->slots[slot].bytes, b->what.size);
 	return batch_end(&e->arena, b);
 }
 

@@ -239,8 +239,11 @@ static void check_member(struct pool *p, uint32_t i, uint64_t now)
 	struct queue_ref ref;
 	struct task t;
 
-	if (m->pidfd < 0)
+	if (m->pidfd < 0) { /* not there, or asked for in vain */
+		if (m->asked && now - m->since_ns > ms(POOL_START_MS))
+			lose_zygote(p);
 		return;
+	}
 	if (atomic_load(&line_of(p, i)->state) == WORKER_STARTING) {
 		if (now - m->since_ns > ms(POOL_START_MS))
 			kill_member(p, i);

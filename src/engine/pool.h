@@ -22,7 +22,7 @@
 
 enum {
 	POOL_STUCK_MS = 2000,
-	POOL_START_MS = 10000, /* a worker that is not at work by then is killed */
+	POOL_START_MS = 10000, /* a worker (or zygote) that does not start one by then is killed */
 	POOL_RETRY_MS = 10000, /* after fork() failed, ask for no more so long */
 	POOL_IDLE_MS = 30000,  /* default of pool_options.idle_ms */
 };

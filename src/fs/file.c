@@ -201,18 +201,29 @@ out:
 	return r;
 }
 
+/* A change that failed half-way is finished before anything else changes. */
+static int finish_change(struct file *f, struct io *io)
+{
+	if (!f->small && f->header.flags & FORMAT_GROWING)
+		return small_finish_grow(f, io);
+	if (!f->small && f->header.flags & FORMAT_SHRINKING)
+		return blocks_end_cut(f, io);
+	return 0;
+}
+
 static int write_sealed(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad)
 {
-	int r = 0;
+	uint64_t old = f->length;
+	int r = finish_change(f, io);
 
-	if (f->small && offset + size <= FORMAT_SMALL_MAX)
+	if (!r && f->small && offset + size <= FORMAT_SMALL_MAX)
 		return small_write(f, io, offset, size);
-	if (f->small)
+	if (!r && f->small)
 		r = small_grow(f, io);
 	if (!r)
 		r = blocks_write(f, io, offset, size, bad);
 	if (r && !f->small)
-		blocks_restore_size(f);
+		blocks_undo(f, io, old);
 	return r;
 }
 
@@ -242,10 +253,11 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 
 static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 {
-	int r = 0;
+	uint64_t old = f->length;
+	int r = finish_change(f, io);
 
-	if (length == f->length)
-		return 0;
+	if (r || length == f->length)
+		return r;
 	if (f->small && length <= FORMAT_SMALL_MAX)
 		return small_resize(f, io, length);
 	if (f->small)
@@ -254,7 +266,7 @@ static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_
 		r = length > f->length ? blocks_extend(f, io, length, bad)
 				       : blocks_cut(f, io, length, bad);
 	if (r && !f->small)
-		blocks_restore_size(f);
+		blocks_undo(f, io, old);
 	return r;
 }
 
@@ -332,6 +344,20 @@ static int resolve_all(struct file *f, struct io *io)
 	return r;
 }
 
+/* Finish what failed, such as cutting; then the file is as long as it says. */
+static int tidy(struct file *f, struct io *io)
+{
+	uint64_t size = f->small ? format_small_size(f->length) : format_big_size(f->length);
+	struct stat st;
+	int r = finish_change(f, io);
+
+	if (r || fstat(f->fd, &st))
+		return r ? r : -errno;
+	if ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))
+		return -errno;
+	return 0;
+}
+
 static int write_clean_header(struct file *f, struct io *io)
 {
 	struct format_header old = f->header;
@@ -358,9 +384,13 @@ int file_settle(struct file *f, struct io *io, bool synced)
 		r = resolve_all(f, io);
 	if (r)
 		return r;
-	pthread_rwlock_rdlock(&f->lock);
+	pthread_rwlock_wrlock(&f->lock);
 	changes = f->changes;
+	if (is_unsettled(f))
+		r = tidy(f, io);
 	pthread_rwlock_unlock(&f->lock);
+	if (r)
+		return r;
 	if ((!synced || changes) && fdatasync(f->fd))
 		return -errno;
 

@@ -154,6 +154,14 @@ static int run_engine(struct file *f, struct io *io, enum engine_op op, uint32_t
 	return r ? r : engine_run(io->engine, io->slot, &batch);
 }
 
+/* A death cut off the first write into a hole, between entry and data: still a hole. */
+static bool is_unfilled(const struct file *f, const uint8_t *data, size_t size)
+{
+	const uint32_t both = FORMAT_DIRTY | FORMAT_HAS_HOLES;
+
+	return (f->header.flags & both) == both && bytes_are_zero(data, size);
+}
+
 /* Block i did not open with its current half: read it again, try the other. */
 static int open_with_other_half(struct file *f, struct io *io, const struct run *run, uint32_t i)
 {
@@ -163,11 +171,11 @@ static int open_with_other_half(struct file *f, struct io *io, const struct run 
 	size_t size = run_block_size(run, i);
 	int r;
 
-	if (bytes_are_zero(half_of(entry, other), FORMAT_HALF_SIZE))
-		return FILE_DAMAGED;
 	r = fdio_pread_full(f->fd, io->data + at, size, (off_t)format_block_offset(run->first + i));
 	if (r)
 		return r == -ENODATA ? FILE_DAMAGED : r;
+	if (bytes_are_zero(half_of(entry, other), FORMAT_HALF_SIZE))
+		return is_unfilled(f, io->data + at, size) ? 0 : FILE_DAMAGED;
 	use_half(io, run, i, other);
 	r = run_engine(f, io, ENGINE_OPEN, at, size, i, run->first + i);
 	return r == ENGINE_DAMAGED ? FILE_DAMAGED : r;
@@ -461,6 +469,8 @@ int blocks_extend(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	if (!r && holes && !(f->header.flags & FORMAT_HAS_HOLES)) {
 		f->header.flags |= FORMAT_HAS_HOLES;
 		r = header_write(f, io);
+		if (r)
+			f->header.flags &= ~(uint32_t)FORMAT_HAS_HOLES;
 	}
 	if (!r && holes)
 		r = clear_stale_entries(f);
@@ -506,12 +516,20 @@ static int cut_at(struct file *f, uint64_t length)
 	return 0;
 }
 
-static int end_cut(struct file *f, struct io *io)
+int blocks_end_cut(struct file *f, struct io *io)
 {
+	struct format_header old = f->header;
+	int r;
+
+	if (ftruncate(f->fd, (off_t)format_big_size(f->length)))
+		return -errno;
 	f->header.flags &= ~(uint32_t)FORMAT_SHRINKING;
 	f->header.shrink_length = 0;
 	memset(&f->header.moving, 0, sizeof(f->header.moving));
-	return header_write(f, io);
+	r = header_write(f, io);
+	if (r)
+		f->header = old;
+	return r;
 }
 
 /* The new last block, decrypted at IO_EDGE and cut, replaces the old one. */
@@ -559,14 +577,13 @@ int blocks_cut(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	r = load_edge(f, io, last, IO_EDGE, bad);
 	if (!r)
 		r = cut_block(f, io, &run, length);
-	if (!r)
-		r = cut_at(f, length);
+	tags_drop(f->tags);
 	if (r) {
 		f->suspect = true;
-		tags_drop(f->tags);
 		return r;
 	}
-	return end_cut(f, io);
+	f->length = length; /* whatever comes: the block is cut */
+	return blocks_end_cut(f, io);
 }
 
 int blocks_finish_cut(struct file *f, struct io *io)
@@ -593,32 +610,50 @@ int blocks_finish_cut(struct file *f, struct io *io)
 			if (r)
 				return r < 0 ? r : FILE_DAMAGED;
 			f->length = length;
-			if (f->writable)
-				r = cut_at(f, length);
-			if (r)
-				return r;
+			tags_drop(f->tags);
 		}
 	}
-	return f->writable ? end_cut(f, io) : 0;
+	return f->writable ? blocks_end_cut(f, io) : 0;
 }
 
 /* ---- after a failure ----------------------------------------------------- */
 
-void blocks_restore_size(struct file *f)
+static bool last_block_opens(struct file *f, struct io *io)
 {
-	uint64_t size = format_big_size(f->length);
+	uint64_t bad;
+
+	return f->length % FORMAT_BLOCK_SIZE == 0 ||
+	       !load_edge(f, io, f->length / FORMAT_BLOCK_SIZE, IO_EDGE, &bad);
+}
+
+void blocks_undo(struct file *f, struct io *io, uint64_t length)
+{
+	uint64_t on_disk;
+	uint64_t size;
+	uint64_t bad;
 	struct stat st;
 
 	if (fstat(f->fd, &st))
 		return; /* DIRTY tells the next reader */
-	if (f->length == 0 && st.st_size < FORMAT_BLOCK_SIZE) {
+	if (length == 0 && st.st_size < FORMAT_BLOCK_SIZE) {
 		/* Nothing was written on the way from empty to blocks. */
 		f->small = true;
 		f->header.flags |= FORMAT_SMALL;
-		size = format_small_size(0);
+		(void)!ftruncate(f->fd, (off_t)format_small_size(0));
+		return;
 	}
+	on_disk = format_length((uint64_t)st.st_size);
+	if (f->length == length && on_disk > length && !last_block_opens(f, io)) {
+		/* It became a longer one before the rest failed. */
+		f->length = (length / FORMAT_BLOCK_SIZE + 1) * FORMAT_BLOCK_SIZE;
+		if (f->length > on_disk)
+			f->length = on_disk;
+	}
+	size = format_big_size(f->length);
 	if ((uint64_t)st.st_size > size)
 		(void)!ftruncate(f->fd, (off_t)size);
+	if (f->length > length)
+		(void)blocks_cut(f, io, length, &bad); /* else it stays longer */
 }
 
 /* ---- after a dead writer ------------------------------------------------- */
@@ -632,13 +667,16 @@ static int resolve_block(struct file *f, struct io *io, uint64_t index)
 			   .at = IO_EDGE,
 			   .size = block_size(index, f->length),
 			   .entries = entry };
+	bool alone; /* the other half was never written */
 	int wrong;
 	int r = tags_read(f->tags, f->fd, index, 1, entry);
 
-	if (r || bytes_are_zero(half_of(entry, 0), FORMAT_HALF_SIZE) ||
-	    bytes_are_zero(half_of(entry, 1), FORMAT_HALF_SIZE))
+	if (r || format_entry_is_hole(entry))
 		return r;
 	wrong = 1 - format_entry_current(entry);
+	alone = bytes_are_zero(half_of(entry, wrong), FORMAT_HALF_SIZE);
+	if (alone && !(f->header.flags & FORMAT_HAS_HOLES))
+		return 0;
 	r = load(f, io, &run);
 	if (r)
 		return r;
@@ -647,6 +685,8 @@ static int resolve_block(struct file *f, struct io *io, uint64_t index)
 	if (r == ENGINE_DAMAGED) {
 		wrong = 1 - wrong;
 		r = open_with_other_half(f, io, &run, 0);
+	} else if (alone) {
+		return r;
 	}
 	if (r)
 		return r == FILE_DAMAGED ? 0 : r; /* neither: leave it as it is */

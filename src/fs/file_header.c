@@ -195,6 +195,9 @@ static int load_blocks(struct file *f, struct io *io, uint64_t backing_size)
 	if (f->header.flags & FORMAT_SHRINKING)
 		return blocks_finish_cut(f, io);
 	f->header.flags &= ~(uint32_t)FORMAT_SMALL;
+	/* Between a tag page and the first of its blocks. */
+	if (backing_size != format_big_size(f->length))
+		return repair_size(f, format_big_size(f->length));
 	return 0;
 }
 

@@ -74,10 +74,12 @@ int blocks_read(struct file *f, struct io *io, uint64_t offset, size_t size, uin
 int blocks_write(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad);
 int blocks_extend(struct file *f, struct io *io, uint64_t length, uint64_t *bad);
 int blocks_cut(struct file *f, struct io *io, uint64_t length, uint64_t *bad);
+/* Cut off what lies behind f->length and end SHRINKING. */
+int blocks_end_cut(struct file *f, struct io *io);
 /* Finish or forget a cut that a death interrupted. */
 int blocks_finish_cut(struct file *f, struct io *io);
-/* After a failed change: as long as f->length says. */
-void blocks_restore_size(struct file *f);
+/* After a failed change: back to this length, as far as that can be done. */
+void blocks_undo(struct file *f, struct io *io, uint64_t length);
 /* Drop half-entries of dead writers in n blocks from first on. */
 int blocks_resolve(struct file *f, struct io *io, uint64_t first, uint64_t n);
 

@@ -80,6 +80,7 @@ static int store(struct file *f, struct io *io, uint32_t at, size_t size)
 /* Seal `size` bytes of plaintext at slot offset `at` and store them. */
 static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t size)
 {
+	size_t old;
 	int r;
 
 	if (size) {
@@ -90,11 +91,13 @@ static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t siz
 			return r;
 	}
 	r = store(f, io, at, size);
-	if (!r && size < f->length && ftruncate(f->fd, (off_t)format_small_size(size)))
-		r = -errno;
-	if (!r)
-		f->length = size;
-	return r;
+	if (r)
+		return r;
+	old = (size_t)f->length;
+	f->length = size; /* whatever comes */
+	if (size < old && ftruncate(f->fd, (off_t)format_small_size(size)))
+		return -errno; /* settling tries again */
+	return 0;
 }
 
 int small_write(struct file *f, struct io *io, uint64_t offset, size_t size)
@@ -133,19 +136,6 @@ int small_resize(struct file *f, struct io *io, uint64_t length)
 	if (length > old)
 		memset(io->data + IO_DATA + old, 0, (size_t)length - old);
 	return seal_and_store(f, io, IO_DATA, (size_t)length);
-}
-
-/* Entries of group 0 of a file whose only block is the one that moved. */
-static int write_entries(struct file *f)
-{
-	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
-	int r;
-
-	format_half_encode(&f->header.moving, entries);
-	r = fdio_pwrite_full(f->fd, entries, sizeof(entries), FORMAT_CONTENT_START);
-	if (!r)
-		tags_fill(f->tags, 0, entries);
-	return r;
 }
 
 /* Whether block 0 is what the header announced. */
@@ -188,32 +178,36 @@ static int forget_grow(struct file *f, struct io *io)
 	return 0;
 }
 
+/* Block 0 is there; its entry and the header that says so come last. */
 static int end_grow(struct file *f, struct io *io)
 {
-	int r = write_entries(f);
+	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
+	struct format_header old = f->header;
+	int r;
 
+	/* It opens with the half in the header, be that on its page or not. */
+	format_half_encode(&f->header.moving, entries);
+	tags_fill(f->tags, 0, entries);
+	if (!f->writable)
+		return 0;
+	r = fdio_pwrite_full(f->fd, entries, sizeof(entries), FORMAT_CONTENT_START);
 	if (r)
 		return r;
 	f->header.flags &= ~(uint32_t)(FORMAT_SMALL | FORMAT_GROWING);
 	memset(&f->header.moving, 0, sizeof(f->header.moving));
-	return header_write(f, io);
+	r = header_write(f, io);
+	if (r)
+		f->header = old;
+	return r;
 }
 
 int small_finish_grow(struct file *f, struct io *io)
 {
-	uint8_t entries[FORMAT_FIRST_BLOCKS * FORMAT_ENTRY_SIZE] = { 0 };
 	int r = block_opens(f, io);
 
-	if (r == FILE_DAMAGED)
-		return forget_grow(f, io);
 	if (r)
-		return r;
-	if (f->writable)
-		return end_grow(f, io);
-	/* Only for our eyes: block 0 opens with the half in the header. */
-	format_half_encode(&f->header.moving, entries);
-	tags_fill(f->tags, 0, entries);
-	return 0;
+		return r == FILE_DAMAGED ? forget_grow(f, io) : r;
+	return end_grow(f, io);
 }
 
 /* Seal the content as block 0: fills f->header.moving. */

@@ -96,17 +96,25 @@ static bool is_below(const char *path, const char *dir)
 	return !strncmp(path, dir, size) && (path[size] == '/' || path[size] == '\0');
 }
 
+/* What the kernel says of path; a dead mount's attributes may be cached, statfs is not. */
+static int look_at(const char *path, struct stat *st)
+{
+	struct statvfs fs;
+
+	return stat(path, st) || statvfs(path, &fs) ? -errno : 0;
+}
+
 static int check_mountpoint(struct mount *m)
 {
 	const char *path = m->o->mountpoint;
 	struct stat st;
-	int r = stat(path, &st) ? -errno : 0;
+	int r = look_at(path, &st);
 
 	if (r == -ENOTCONN) {
 		r = detach_dead(path);
 		if (r)
 			return unusable(path, "a dead mount is there (unmount it first)");
-		r = stat(path, &st) ? -errno : 0;
+		r = look_at(path, &st);
 	}
 	if (r == -ENOENT)
 		return unusable(path, "no such directory (create it with mkdir)");

@@ -541,14 +541,18 @@ int nodes_dirfd(struct nodes *t, struct node *dir, int *fd)
 
 void nodes_dirfd_put(struct nodes *t, struct node *dir)
 {
+	int victim = -1;
+
 	pthread_mutex_lock(&t->fd_lock);
 	if (--dir->fd_pins == 0) {
 		dir->lru_prev = t->lru.lru_prev;
 		dir->lru_next = &t->lru;
 		t->lru.lru_prev->lru_next = dir;
 		t->lru.lru_prev = dir;
+		victim = evict(t); /* when all were in use none could go */
 	}
 	pthread_mutex_unlock(&t->fd_lock);
+	fdio_close(victim);
 }
 
 /* Put component, or "…/" where there is no more room, before the text at *at. */

@@ -59,8 +59,8 @@ static int open_backing(struct tree *t, struct node *node, bool write, int *fd, 
 	if (r)
 		return r;
 	*writable = !t->store->read_only;
-	*fd = *writable ? open_mode(t, &at, O_RDWR) : -1;
-	if (*fd < 0 && !write && errno != ENOENT) {
+	*fd = open_mode(t, &at, *writable ? O_RDWR : O_RDONLY);
+	if (*fd < 0 && *writable && !write) {
 		*writable = false;
 		*fd = open_mode(t, &at, O_RDONLY);
 	}

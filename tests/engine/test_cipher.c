@@ -407,6 +407,8 @@ static void suites_have_names_and_implementations(void **state)
 		assert_int_equal(s, i);
 		assert_non_null(cipher_implementation(i));
 	}
+	if (getenv("CRYPTFS_CIPHER"))
+		assert_string_equal(cipher_implementation(CIPHER_AES_256_GCM), "OpenSSL");
 	assert_string_equal(cipher_name(CIPHER_AES_256_GCM), "aes-256-gcm");
 	assert_null(cipher_name((enum cipher_suite)0));
 	assert_null(cipher_name((enum cipher_suite)4));

@@ -1,0 +1,779 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+
+#include "base/bytes.h"
+#include "file_fixture.h"
+
+static struct image image;
+static struct backup backup;
+
+/* Where something changes, and the ends of the first two groups. */
+static const uint64_t edges[] = {
+	0,
+	1,
+	2,
+	3070,
+	3071,
+	3072,
+	3073,
+	4095,
+	4096,
+	4097,
+	8191,
+	8192,
+	8193,
+	47 * BLOCK,
+	48 * BLOCK - 1,
+	48 * BLOCK,
+	48 * BLOCK + 1,
+	49 * BLOCK,
+	112 * BLOCK - 1,
+	112 * BLOCK,
+	112 * BLOCK + 1,
+};
+enum { N_EDGES = sizeof(edges) / sizeof(edges[0]) };
+
+/* ---- against a model ------------------------------------------------------- */
+
+struct model {
+	uint64_t random;
+	int backing;
+	struct file *file;
+	bool big; /* content is expected in blocks */
+	uint8_t fill;
+};
+
+static uint64_t draw(struct model *m, uint64_t n)
+{
+	m->random = m->random * 6364136223846793005U + 1442695040888963407U;
+	return (m->random >> 33) % n;
+}
+
+/* A position near an edge, or anywhere within 1.5 groups. */
+static uint64_t draw_position(struct model *m)
+{
+	uint64_t edge = edges[draw(m, N_EDGES)];
+	uint64_t shift = draw(m, 9);
+
+	if (draw(m, 3) == 0)
+		return draw(m, 130 * BLOCK);
+	if (draw(m, 2) == 0)
+		return draw(m, 4 * BLOCK);
+	return edge + shift >= 4 ? edge + shift - 4 : 0;
+}
+
+static size_t draw_size(struct model *m)
+{
+	switch (draw(m, 5)) {
+	case 0:
+		return 1 + draw(m, 20);
+	case 1:
+		return (1 + draw(m, 5)) * BLOCK;
+	case 2:
+		return 1 + draw(m, 70 * BLOCK);
+	default:
+		return 1 + draw(m, 2 * BLOCK);
+	}
+}
+
+static uint64_t expected_size(const struct model *m)
+{
+	if (store.suite == CIPHER_XOR)
+		return image.length;
+	return m->big ? format_big_size(image.length) : format_small_size(image.length);
+}
+
+static void model_write(struct model *m)
+{
+	bool append = draw(m, 4) == 0;
+	uint64_t offset = append ? image.length : draw_position(m);
+	size_t size = draw_size(m);
+	uint64_t bad;
+
+	if (offset + size > 300 * BLOCK)
+		return;
+	for (size_t i = 0; i < size; i++)
+		io->data[IO_DATA + i] = pattern(offset + i, m->fill);
+	assert_int_equal(file_write(m->file, io, append ? 0 : offset, size, append, &bad), 0);
+	image_write(&image, offset, size, m->fill++);
+	m->big |= offset + size > FORMAT_SMALL_MAX;
+}
+
+static void model_truncate(struct model *m)
+{
+	uint64_t length = draw(m, 6) ? draw_position(m) : 0;
+
+	assert_int_equal(resize(m->file, length), 0);
+	if (!length && image.length)
+		m->big = false;
+	m->big |= length > FORMAT_SMALL_MAX;
+	image_resize(&image, length);
+}
+
+static void model_reopen(struct model *m, bool trusted)
+{
+	file_close(m->file);
+	assert_int_equal(backing_size(m->backing), expected_size(m));
+	m->file = file_opened(m->backing, trusted);
+}
+
+static void model_settle(struct model *m)
+{
+	assert_int_equal(file_settle(m->file, io, draw(m, 2)), 0);
+	assert_false(file_is_unsettled(m->file));
+	if (store.suite != CIPHER_XOR)
+		assert_false(header_on_disk(m->backing).flags & FORMAT_DIRTY);
+}
+
+static void model_step(struct model *m)
+{
+	uint64_t what = draw(m, 16);
+
+	if (what < 7)
+		model_write(m);
+	else if (what < 10)
+		model_truncate(m);
+	else if (what < 11)
+		assert_int_equal(file_sync(m->file, draw(m, 2)), 0);
+	else if (what < 12)
+		model_settle(m);
+	else if (what < 14)
+		model_reopen(m, what == 12);
+	else
+		assert_range(m->file, &image, draw_position(m), draw_size(m));
+}
+
+static void run_model(enum cipher_suite suite, uint64_t seed)
+{
+	struct model m = { .random = seed, .backing = backing_new() };
+
+	fixture_suite(suite);
+	image.length = 0;
+	m.file = file_made(m.backing);
+	for (int i = 0; i < 2500; i++) {
+		model_step(&m);
+		assert_ends_at(m.file, image.length);
+		assert_range(m.file, &image, draw_position(&m), draw_size(&m));
+	}
+	assert_content(m.file, &image);
+	assert_int_equal(backing_size(m.backing), expected_size(&m));
+	file_close(m.file);
+	assert_content_afresh(m.backing, &image);
+	close(m.backing);
+}
+
+static void any_sequence_of_changes_reads_back(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 4; seed++)
+		run_model(CIPHER_AES_256_GCM, seed);
+}
+
+static void the_same_with_chacha20(void **state)
+{
+	(void)state;
+	run_model(CIPHER_CHACHA20_POLY1305, 11);
+}
+
+static void the_same_in_a_xor_vault(void **state)
+{
+	(void)state;
+	run_model(CIPHER_XOR, 21);
+}
+
+/* ---- edges ----------------------------------------------------------------- */
+
+/* Make a file of this length with pattern 1. */
+static int made_of_length(uint64_t length)
+{
+	int backing = backing_new();
+	struct file *f = file_made(backing);
+
+	image.length = 0;
+	for (uint64_t at = 0; at < length; at += IO_MAX_SIZE) {
+		size_t size = length - at < IO_MAX_SIZE ? (size_t)(length - at) : IO_MAX_SIZE;
+
+		assert_int_equal(write_fill(f, at, size, 1), 0);
+		image_write(&image, at, size, 1);
+	}
+	assert_int_equal(file_settle(f, io, false), 0);
+	file_close(f);
+	return backing;
+}
+
+static void check_and_close(int backing, struct file *f)
+{
+	assert_content(f, &image);
+	assert_int_equal(file_settle(f, io, false), 0);
+	file_close(f);
+	assert_content_afresh(backing, &image);
+	close(backing);
+}
+
+static void every_edge_is_cut_and_extended_to_every_other(void **state)
+{
+	(void)state;
+	fixture_suite(CIPHER_AES_256_GCM);
+	for (int i = 0; i < N_EDGES; i++)
+		for (int j = 0; j < N_EDGES; j++) {
+			int backing = made_of_length(edges[i]);
+			struct file *f = file_opened(backing, false);
+
+			assert_int_equal(resize(f, edges[j]), 0);
+			image_resize(&image, edges[j]);
+			check_and_close(backing, f);
+		}
+}
+
+static void every_edge_is_written_at_and_across(void **state)
+{
+	static const size_t sizes[] = { 1, 2, 3072, 4096, 4097, 12288 };
+
+	(void)state;
+	fixture_suite(CIPHER_AES_256_GCM);
+	for (int i = 0; i < N_EDGES; i++)
+		for (int j = 0; j < N_EDGES; j++)
+			for (int k = 0; k < 6; k++) {
+				int backing = made_of_length(edges[i]);
+				struct file *f = file_opened(backing, true);
+
+				assert_int_equal(write_fill(f, edges[j], sizes[k], 2), 0);
+				image_write(&image, edges[j], sizes[k], 2);
+				check_and_close(backing, f);
+			}
+}
+
+static void a_whole_request_may_start_anywhere_in_a_block(void **state)
+{
+	static const uint64_t starts[] = { 0, 1, 4095, 47 * BLOCK + 1, 48 * BLOCK };
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		int backing = made_of_length(48 * BLOCK);
+		struct file *f = file_opened(backing, true);
+
+		assert_int_equal(write_fill(f, starts[i], IO_MAX_SIZE, 3), 0);
+		image_write(&image, starts[i], IO_MAX_SIZE, 3);
+		assert_range(f, &image, starts[i], IO_MAX_SIZE);
+		check_and_close(backing, f);
+	}
+}
+
+static void impossible_requests_are_refused(void **state)
+{
+	int backing = made_of_length(10);
+	struct file *f = file_opened(backing, true);
+	uint64_t bad;
+
+	(void)state;
+	assert_int_equal(write_fill(f, FORMAT_MAX_LENGTH, 1, 2), -EFBIG);
+	assert_int_equal(write_fill(f, UINT64_MAX, 1, 2), -EFBIG);
+	assert_int_equal(resize(f, FORMAT_MAX_LENGTH + 1), -EFBIG);
+	assert_int_equal(file_write(f, io, 0, 0, false, &bad), -EINVAL);
+	assert_int_equal(file_write(f, io, 0, IO_MAX_SIZE + 1, false, &bad), -EINVAL);
+	check_and_close(backing, f);
+}
+
+static void a_file_opened_for_reading_changes_only_after_an_upgrade(void **state)
+{
+	int backing = made_of_length(5000);
+	struct file *f;
+
+	(void)state;
+	assert_int_equal(file_open(&store, io, backing_again(backing, O_RDONLY), false, false, &f),
+			 0);
+	assert_false(file_writable(f));
+	assert_int_equal(write_fill(f, 0, 10, 2), -EBADF);
+	assert_int_equal(resize(f, 0), -EBADF);
+	assert_content(f, &image);
+	file_upgrade(f, backing_again(backing, O_RDWR));
+	assert_true(file_writable(f));
+	assert_int_equal(write_fill(f, 0, 10, 2), 0);
+	image_write(&image, 0, 10, 2);
+	check_and_close(backing, f);
+}
+
+/* ---- holes ----------------------------------------------------------------- */
+
+static bool has_holes(int backing)
+{
+	return header_on_disk(backing).flags & FORMAT_HAS_HOLES;
+}
+
+static void only_what_leaves_a_hole_allows_holes(void **state)
+{
+	int backing = made_of_length(3 * BLOCK);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(write_fill(f, 3 * BLOCK, 5 * BLOCK, 1), 0);
+	assert_int_equal(write_fill(f, 8 * BLOCK + 5, 10, 1), 0); /* same block: no hole */
+	assert_int_equal(resize(f, 8 * BLOCK + 100), 0);
+	assert_int_equal(resize(f, 2 * BLOCK + 7), 0);
+	assert_int_equal(resize(f, 3 * BLOCK), 0);
+	assert_false(has_holes(backing));
+	assert_int_equal(resize(f, 3 * BLOCK + 1), 0);
+	assert_true(has_holes(backing));
+	file_close(f);
+	close(backing);
+}
+
+static void an_emptied_file_has_no_holes_any_more(void **state)
+{
+	int backing = made_of_length(10);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(resize(f, 20 * BLOCK), 0);
+	assert_true(has_holes(backing));
+	assert_int_equal(resize(f, 0), 0);
+	assert_int_equal(write_fill(f, 0, 4 * BLOCK, 1), 0);
+	assert_int_equal(file_settle(f, io, false), 0);
+	assert_false(has_holes(backing));
+	file_close(f);
+	close(backing);
+}
+
+/* Zero the entry of a block. */
+static void zero_entry(int backing, uint64_t block)
+{
+	static const uint8_t zeros[FORMAT_ENTRY_SIZE];
+
+	assert_int_equal(pwrite(backing, zeros, sizeof(zeros), (off_t)format_entry_offset(block)),
+			 sizeof(zeros));
+}
+
+/* Every block of the file but `wrong` reads as the image says. */
+static void assert_only_damage_is(struct file *f, uint64_t wrong)
+{
+	for (uint64_t i = 0; i * BLOCK < image.length; i++) {
+		const void *data;
+		size_t done;
+		uint64_t bad;
+
+		if (i != wrong) {
+			assert_range(f, &image, i * BLOCK, BLOCK);
+			continue;
+		}
+		assert_int_equal(file_read(f, io, i * BLOCK, BLOCK, &data, &done, &bad),
+				 FILE_DAMAGED);
+		assert_int_equal(bad, wrong);
+		assert_int_equal(done, 0);
+		assert_int_equal(file_read(f, io, 0, IO_MAX_SIZE, &data, &done, &bad),
+				 FILE_DAMAGED);
+		assert_int_equal(bad, wrong);
+	}
+}
+
+static void a_forged_hole_is_damage_and_harms_no_other_block(void **state)
+{
+	static const uint64_t blocks[] = { 0, 5, 47, 48, 49, 50 };
+
+	(void)state;
+	for (int i = 0; i < 6; i++) {
+		int backing = made_of_length(50 * BLOCK + 9);
+		struct file *f;
+
+		zero_entry(backing, blocks[i]);
+		f = file_opened(backing, false);
+		assert_only_damage_is(f, blocks[i]);
+		file_close(f);
+		close(backing);
+	}
+}
+
+static void a_damaged_block_can_be_overwritten_but_not_patched(void **state)
+{
+	int backing = made_of_length(5 * BLOCK);
+	struct file *f;
+
+	(void)state;
+	zero_entry(backing, 2);
+	f = file_opened(backing, false);
+	assert_int_equal(write_fill(f, 2 * BLOCK + 1, 10, 2), FILE_DAMAGED);
+	assert_int_equal(write_fill(f, 2 * BLOCK, BLOCK, 2), 0);
+	image_write(&image, 2 * BLOCK, BLOCK, 2);
+	check_and_close(backing, f);
+}
+
+/* ---- tampering ------------------------------------------------------------- */
+
+/*
+ * Whatever was done to the backing file: it does not open, or each byte that
+ * it reads as is the right one.  strict: its length is right too.
+ */
+static void assert_nothing_wrong(int backing, bool strict)
+{
+	const void *data;
+	struct file *f;
+	size_t done;
+	uint64_t bad;
+	int r = file_open(&store, io, backing_again(backing, O_RDONLY), false, false, &f);
+
+	assert_in_range(r, 0, FILE_DAMAGED);
+	if (r)
+		return;
+	for (uint64_t at = 0; at < image.length; at += BLOCK) {
+		r = file_read(f, io, at, BLOCK, &data, &done, &bad);
+		assert_in_range(r, 0, FILE_DAMAGED);
+		if (r) {
+			assert_int_equal(bad, at / BLOCK);
+			continue;
+		}
+		assert_true(done <= image.length - at);
+		assert_memory_equal(data, image.bytes + at, done);
+		if (strict)
+			assert_int_equal(done,
+					 image.length - at < BLOCK ? image.length - at : BLOCK);
+	}
+	r = file_read(f, io, image.length, BLOCK, &data, &done, &bad);
+	assert_true(r || !done);
+	file_close(f);
+}
+
+static void flip(int backing, uint64_t at)
+{
+	uint8_t byte;
+
+	assert_int_equal(pread(backing, &byte, 1, (off_t)at), 1);
+	byte ^= (uint8_t)(1 << at % 8);
+	assert_int_equal(pwrite(backing, &byte, 1, (off_t)at), 1);
+}
+
+static void no_flipped_bit_gives_wrong_data(void **state)
+{
+	static const uint64_t lengths[] = { 0, 1, 700, 3071, 3072, 5000, 49 * BLOCK + 5 };
+
+	(void)state;
+	for (int i = 0; i < 7; i++) {
+		int backing = made_of_length(lengths[i]);
+		uint64_t size = backing_size(backing);
+
+		for (uint64_t at = 0; at < size; at += at < 4200 ? 1 : 997) {
+			flip(backing, at);
+			assert_nothing_wrong(backing, true);
+			flip(backing, at);
+		}
+		assert_content_afresh(backing, &image);
+		close(backing);
+	}
+}
+
+static void every_byte_of_a_block_and_its_entry_counts(void **state)
+{
+	int backing = made_of_length(49 * BLOCK);
+	struct file *f;
+
+	(void)state;
+	for (uint64_t at = 0; at < 32; at++) {
+		flip(backing, format_entry_offset(48) + at);
+		f = file_opened(backing, false);
+		assert_only_damage_is(f, 48);
+		file_close(f);
+		flip(backing, format_entry_offset(48) + at);
+	}
+	for (uint64_t at = 0; at < BLOCK; at += 63) {
+		flip(backing, format_block_offset(7) + at);
+		f = file_opened(backing, false);
+		assert_only_damage_is(f, 7);
+		file_close(f);
+		flip(backing, format_block_offset(7) + at);
+	}
+	close(backing);
+}
+
+/* Copy a block and its entry from one backing file to another place. */
+static void copy_block(int from, uint64_t index, int to, uint64_t target)
+{
+	uint8_t block[FORMAT_BLOCK_SIZE];
+	uint8_t entry[FORMAT_ENTRY_SIZE];
+
+	assert_int_equal(pread(from, block, sizeof(block), (off_t)format_block_offset(index)),
+			 sizeof(block));
+	assert_int_equal(pread(from, entry, sizeof(entry), (off_t)format_entry_offset(index)),
+			 sizeof(entry));
+	assert_int_equal(pwrite(to, block, sizeof(block), (off_t)format_block_offset(target)),
+			 sizeof(block));
+	assert_int_equal(pwrite(to, entry, sizeof(entry), (off_t)format_entry_offset(target)),
+			 sizeof(entry));
+}
+
+static void a_block_opens_only_in_its_place(void **state)
+{
+	int backing = made_of_length(60 * BLOCK);
+	struct file *f;
+
+	(void)state;
+	copy_block(backing, 3, backing, 50);
+	f = file_opened(backing, false);
+	assert_only_damage_is(f, 50);
+	file_close(f);
+	close(backing);
+}
+
+static void a_block_opens_only_in_its_file(void **state)
+{
+	int other = made_of_length(60 * BLOCK);
+	int backing = made_of_length(60 * BLOCK);
+	struct file *f;
+
+	(void)state;
+	copy_block(other, 48, backing, 48);
+	f = file_opened(backing, false);
+	assert_only_damage_is(f, 48);
+	file_close(f);
+	close(backing);
+	close(other);
+}
+
+static void slots_of_two_files_do_not_mix(void **state)
+{
+	int other = made_of_length(100);
+	int backing = made_of_length(100);
+	uint8_t raw[FORMAT_HEADER_SIZE];
+	struct file *f;
+
+	(void)state;
+	assert_int_equal(pread(other, raw, sizeof(raw), 0), sizeof(raw));
+	assert_int_equal(pwrite(backing, raw, sizeof(raw), 0), sizeof(raw));
+	assert_int_equal(file_open(&store, io, backing_again(backing, O_RDONLY), false, false, &f),
+			 FILE_DAMAGED);
+	close(backing);
+	close(other);
+}
+
+static void assert_does_not_open(int backing)
+{
+	struct file *f;
+
+	assert_int_equal(file_open(&store, io, backing_again(backing, O_RDONLY), false, false, &f),
+			 FILE_DAMAGED);
+	assert_null(f);
+}
+
+static void a_settled_file_of_another_size_is_damage(void **state)
+{
+	static const uint64_t lengths[] = { 0, 1, 3071, 3072, 5000, 48 * BLOCK, 50 * BLOCK + 9 };
+
+	(void)state;
+	for (int i = 0; i < 7; i++) {
+		int backing = made_of_length(lengths[i]);
+		uint64_t was = backing_size(backing);
+
+		backing_save(backing, &backup);
+		for (uint64_t page = 0; page < was + 5 * BLOCK; page += BLOCK)
+			for (int shift = -1; shift <= 1; shift++) {
+				uint64_t size = page + (uint64_t)shift;
+
+				if ((shift < 0 && !page) || size == was)
+					continue;
+				assert_int_equal(ftruncate(backing, (off_t)size), 0);
+				assert_does_not_open(backing);
+				backing_put(backing, &backup);
+			}
+		for (uint64_t size = 0; size < was && size < 1100; size += 10) {
+			assert_int_equal(ftruncate(backing, (off_t)size), 0);
+			assert_does_not_open(backing);
+			backing_put(backing, &backup);
+		}
+		assert_content_afresh(backing, &image);
+		close(backing);
+	}
+}
+
+static void a_dirty_file_that_was_cut_gives_no_wrong_data(void **state)
+{
+	int backing = made_of_length(50 * BLOCK + 9);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte: DIRTY now */
+	file_close(f);
+	backing_save(backing, &backup);
+	for (uint64_t page = 0; page < backup.size + 3 * BLOCK; page += BLOCK)
+		for (int shift = -1; shift <= 1; shift++) {
+			if (shift < 0 && !page)
+				continue;
+			assert_int_equal(ftruncate(backing, (off_t)page + shift), 0);
+			assert_nothing_wrong(backing, false);
+			backing_put(backing, &backup);
+		}
+	close(backing);
+}
+
+static void another_suite_or_key_opens_nothing(void **state)
+{
+	int backing = made_of_length(100);
+
+	(void)state;
+	fixture_suite(CIPHER_CHACHA20_POLY1305);
+	assert_does_not_open(backing);
+	fixture_suite(CIPHER_AES_256_GCM);
+	keys.content[0] ^= 1;
+	io_wipe(io);
+	assert_does_not_open(backing);
+	keys.content[0] ^= 1;
+	io_wipe(io);
+	assert_content_afresh(backing, &image);
+	close(backing);
+}
+
+/* ---- settling and bindings ------------------------------------------------- */
+
+static struct timespec mtime_of(int backing)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(backing, &st), 0);
+	return st.st_mtim;
+}
+
+static void assert_mtime(int backing, struct timespec wanted)
+{
+	struct timespec now = mtime_of(backing);
+
+	assert_int_equal(now.tv_sec, wanted.tv_sec);
+	assert_int_equal(now.tv_nsec, wanted.tv_nsec);
+}
+
+static const uint8_t there[FORMAT_BINDING_SIZE] = "there it goes..";
+static const uint8_t nowhere[FORMAT_BINDING_SIZE] = "nowhere at all.";
+
+static void headers_that_change_no_content_keep_the_times(void **state)
+{
+	const struct timespec past[2] = { { 1000, 7 }, { 2000, 123456789 } };
+	int backing = made_of_length(5000);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(write_fill(f, 0, 10, 1), 0);
+	assert_true(file_is_unsettled(f));
+	assert_int_equal(futimens(backing, past), 0);
+	assert_int_equal(file_settle(f, io, false), 0);
+	assert_mtime(backing, past[1]);
+	assert_int_equal(file_bind_both(f, io, home, there), 0);
+	assert_mtime(backing, past[1]);
+	assert_int_equal(file_unbind(f, io), 0);
+	assert_mtime(backing, past[1]);
+	file_close(f);
+	close(backing);
+}
+
+static void a_file_is_bound_where_its_header_says(void **state)
+{
+	int backing = made_of_length(100);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_true(file_is_bound(f, home));
+	assert_false(file_is_bound(f, there));
+	assert_int_equal(file_bind_both(f, io, home, there), 0);
+	assert_true(file_is_bound(f, home));
+	assert_true(file_is_bound(f, there));
+	assert_false(file_is_bound(f, nowhere));
+	file_close(f);
+
+	f = file_opened(backing, false); /* a death in the middle of a rename */
+	assert_true(file_is_bound(f, home));
+	assert_true(file_is_bound(f, there));
+	assert_false(file_is_bound(f, nowhere));
+	file_bind_only(f, there);
+	assert_int_equal(file_bind_both(f, io, home, there), 0);
+	file_bind_only(f, there);
+	assert_true(file_is_unsettled(f));
+	assert_int_equal(file_settle(f, io, true), 0);
+	file_close(f);
+
+	f = file_opened(backing, false);
+	assert_false(file_is_bound(f, home));
+	assert_true(file_is_bound(f, there));
+	assert_content(f, &image);
+	file_close(f);
+	close(backing);
+}
+
+static void an_unbound_file_is_at_home_everywhere(void **state)
+{
+	int backing = made_of_length(100);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(file_unbind(f, io), 0);
+	assert_int_equal(file_bind_both(f, io, home, there), 0); /* no effect any more */
+	file_close(f);
+	f = file_opened(backing, false);
+	assert_true(file_is_bound(f, nowhere));
+	assert_true(header_on_disk(backing).flags & FORMAT_MULTI);
+	assert_content(f, &image);
+	file_close(f);
+	close(backing);
+}
+
+static void binding_a_changed_file_leaves_it_dirty(void **state)
+{
+	int backing = made_of_length(5000);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(write_fill(f, 4999, 100, 1), 0);
+	image_write(&image, 4999, 100, 1);
+	assert_int_equal(file_bind_both(f, io, home, there), 0);
+	assert_true(header_on_disk(backing).flags & FORMAT_DIRTY);
+	file_close(f);
+	assert_content_afresh(backing, &image);
+	close(backing);
+}
+
+static void two_files_never_share_an_id(void **state)
+{
+	int backings[2] = { backing_new(), backing_new() };
+	struct file *a = file_made(backings[0]);
+	struct file *b = file_made(backings[1]);
+
+	(void)state;
+	assert_memory_not_equal(file_id(a), file_id(b), KEYS_FILE_ID_SIZE);
+	assert_false(bytes_are_zero(file_id(a), KEYS_FILE_ID_SIZE));
+	file_close(a);
+	file_close(b);
+	close(backings[0]);
+	close(backings[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(any_sequence_of_changes_reads_back),
+		cmocka_unit_test(the_same_with_chacha20),
+		cmocka_unit_test(the_same_in_a_xor_vault),
+		cmocka_unit_test(every_edge_is_cut_and_extended_to_every_other),
+		cmocka_unit_test(every_edge_is_written_at_and_across),
+		cmocka_unit_test(a_whole_request_may_start_anywhere_in_a_block),
+		cmocka_unit_test(impossible_requests_are_refused),
+		cmocka_unit_test(a_file_opened_for_reading_changes_only_after_an_upgrade),
+		cmocka_unit_test(only_what_leaves_a_hole_allows_holes),
+		cmocka_unit_test(an_emptied_file_has_no_holes_any_more),
+		cmocka_unit_test(a_forged_hole_is_damage_and_harms_no_other_block),
+		cmocka_unit_test(a_damaged_block_can_be_overwritten_but_not_patched),
+		cmocka_unit_test(no_flipped_bit_gives_wrong_data),
+		cmocka_unit_test(every_byte_of_a_block_and_its_entry_counts),
+		cmocka_unit_test(a_block_opens_only_in_its_place),
+		cmocka_unit_test(a_block_opens_only_in_its_file),
+		cmocka_unit_test(slots_of_two_files_do_not_mix),
+		cmocka_unit_test(a_settled_file_of_another_size_is_damage),
+		cmocka_unit_test(a_dirty_file_that_was_cut_gives_no_wrong_data),
+		cmocka_unit_test(another_suite_or_key_opens_nothing),
+		cmocka_unit_test(headers_that_change_no_content_keep_the_times),
+		cmocka_unit_test(a_file_is_bound_where_its_header_says),
+		cmocka_unit_test(an_unbound_file_is_at_home_everywhere),
+		cmocka_unit_test(binding_a_changed_file_leaves_it_dirty),
+		cmocka_unit_test(two_files_never_share_an_id),
+	};
+
+	return cmocka_run_group_tests(tests, fixture_engine, fixture_engine_end);
+}

@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+
+#include "fixture.h"
+#include "fs/node.h"
+
+static struct tempdir dir;
+static struct nodes *nodes;
+static struct node *root;
+
+enum { MAX_FDS = 2 };
+
+static int setup(void **state)
+{
+	(void)state;
+	tempdir_make(&dir);
+	assert_int_equal(nodes_new(dir.fd, MAX_FDS, &nodes), 0);
+	root = nodes_root(nodes);
+	return 0;
+}
+
+static void remove_tree(const char *path)
+{
+	char command[128];
+
+	(void)snprintf(command, sizeof(command), "rm -rf %s/*", path);
+	assert_int_equal(system(command), 0);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	nodes_free(nodes);
+	remove_tree(dir.path);
+	tempdir_remove(&dir);
+	return 0;
+}
+
+/* A backing inode that only the table knows. */
+static struct stat inode(ino_t ino, mode_t type)
+{
+	return (struct stat){ .st_dev = 77, .st_ino = ino, .st_mode = type | 0600 };
+}
+
+static struct node *get(ino_t ino, struct node *parent, const char *name, bool kernel)
+{
+	struct stat st = inode(ino, S_IFREG);
+	struct node *node = nodes_get(nodes, &st, parent, name, kernel);
+
+	assert_non_null(node);
+	return node;
+}
+
+static struct node *get_dir(ino_t ino, struct node *parent, const char *name)
+{
+	struct stat st = inode(ino, S_IFDIR);
+	struct node *node = nodes_get(nodes, &st, parent, name, true);
+
+	assert_non_null(node);
+	return node;
+}
+
+/* True if the table knows the inode. */
+static bool known(ino_t ino, mode_t type)
+{
+	struct stat st = inode(ino, type);
+	struct node *node = nodes_find(nodes, &st);
+
+	if (node)
+		nodes_unref(nodes, node);
+	return node;
+}
+
+static void assert_path(struct node *node, const char *wanted)
+{
+	char path[256];
+
+	nodes_path(nodes, node, path, sizeof(path));
+	assert_string_equal(path, wanted);
+}
+
+/* A directory that is really there, under parent. */
+static struct node *real_dir(struct node *parent, const char *name)
+{
+	struct stat st;
+	struct node *node;
+	int fd;
+
+	assert_int_equal(nodes_dirfd(nodes, parent, &fd), 0);
+	assert_int_equal(mkdirat(fd, name, 0700), 0);
+	assert_int_equal(fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW), 0);
+	nodes_dirfd_put(nodes, parent);
+	node = nodes_get(nodes, &st, parent, name, true);
+	assert_non_null(node);
+	return node;
+}
+
+/* ---- counts ---------------------------------------------------------------- */
+
+static void an_inode_has_one_node_however_often_it_is_found(void **state)
+{
+	struct node *node = get(5, root, "a", true);
+
+	(void)state;
+	assert_ptr_equal(get(5, root, "a", true), node);
+	assert_ptr_equal(get(5, root, "a", false), node);
+	assert_ptr_not_equal(get(6, root, "b", true), node);
+	nodes_unref(nodes, node);
+	nodes_forget(nodes, node, 1);
+	assert_true(known(5, S_IFREG));
+	nodes_forget(nodes, node, 1);
+	assert_false(known(5, S_IFREG));
+	assert_true(known(6, S_IFREG));
+}
+
+static void a_node_lives_while_the_kernel_or_anybody_here_holds_it(void **state)
+{
+	struct node *node = get(5, root, "a", true);
+
+	(void)state;
+	nodes_ref(nodes, node);
+	nodes_lookup(nodes, node);
+	nodes_forget(nodes, node, 2);
+	assert_true(known(5, S_IFREG));
+	nodes_unref(nodes, node);
+	assert_false(known(5, S_IFREG));
+}
+
+static void forgetting_more_than_was_looked_up_is_forgetting_all(void **state)
+{
+	struct node *node = get(5, root, "a", true);
+
+	(void)state;
+	nodes_ref(nodes, node);
+	nodes_forget(nodes, node, UINT64_MAX);
+	assert_true(known(5, S_IFREG));
+	nodes_unref(nodes, node);
+	assert_false(known(5, S_IFREG));
+}
+
+static void a_parent_lives_as_long_as_its_children(void **state)
+{
+	struct node *a = get_dir(10, root, "a");
+	struct node *b = get_dir(11, a, "b");
+	struct node *c = get(12, b, "c", true);
+
+	(void)state;
+	nodes_forget(nodes, a, 1); /* the kernel forgets in any order */
+	nodes_forget(nodes, b, 1);
+	assert_true(known(10, S_IFDIR));
+	assert_true(known(11, S_IFDIR));
+	assert_path(c, "a/b/c");
+	nodes_forget(nodes, c, 1);
+	assert_false(known(10, S_IFDIR));
+	assert_false(known(11, S_IFDIR));
+	assert_false(known(12, S_IFREG));
+}
+
+static void a_deep_chain_goes_with_its_last_child(void **state)
+{
+	struct node *at = root;
+	ino_t ino = 100;
+
+	(void)state;
+	for (int i = 0; i < 3000; i++) {
+		struct node *child = get_dir(ino++, at, "d");
+
+		if (at != root)
+			nodes_forget(nodes, at, 1);
+		at = child;
+	}
+	assert_true(known(100, S_IFDIR));
+	nodes_forget(nodes, at, 1);
+	for (ino_t i = 100; i < ino; i++)
+		assert_false(known(i, S_IFDIR));
+}
+
+static void what_is_held_at_the_end_is_freed_with_the_table(void **state)
+{
+	struct node *a = get_dir(10, root, "a");
+
+	(void)state; /* the leak checker has the last word */
+	for (ino_t i = 20; i < 30; i++)
+		(void)get(i, a, "x", true);
+	(void)get(20, root, "y", false);
+}
+
+static void the_table_finds_everything_when_it_has_grown(void **state)
+{
+	enum { N = 5000 };
+	static struct node *all[N];
+	char name[16];
+
+	(void)state;
+	for (ino_t i = 0; i < N; i++) {
+		(void)snprintf(name, sizeof(name), "%d", (int)i);
+		all[i] = get(1000 + i, root, name, true);
+	}
+	for (ino_t i = 0; i < N; i++) {
+		struct stat st = inode(1000 + i, S_IFREG);
+
+		assert_ptr_equal(nodes_find(nodes, &st), all[i]);
+		nodes_unref(nodes, all[i]);
+	}
+	for (ino_t i = 0; i < N; i++)
+		nodes_forget(nodes, all[i], 1);
+	for (ino_t i = 0; i < N; i++)
+		assert_false(known(1000 + i, S_IFREG));
+}
+
+/* ---- names ----------------------------------------------------------------- */
+
+static void the_name_used_last_is_the_first(void **state)
+{
+	struct node *a = get_dir(10, root, "a");
+	struct node *node = get(5, root, "x", true);
+
+	(void)state;
+	assert_path(node, "x");
+	(void)get(5, a, "y", true);
+	assert_path(node, "a/y");
+	(void)get(5, root, "x", true);
+	assert_path(node, "x");
+}
+
+static void a_hard_link_outlives_the_other_names(void **state)
+{
+	struct node *a = get_dir(10, root, "a");
+	struct node *node = get(5, root, "x", true);
+
+	(void)state;
+	(void)get(5, a, "y", true);
+	nodes_unlinked(nodes, node, a, "y", false);
+	assert_path(node, "x");
+	assert_true(known(5, S_IFREG));
+	nodes_forget(nodes, a, 1);
+	assert_false(known(10, S_IFDIR)); /* the name in it kept it */
+	nodes_unlinked(nodes, node, root, "x", true);
+	nodes_forget(nodes, node, 2);
+}
+
+static void an_unlinked_node_is_not_found_when_its_inode_is_used_anew(void **state)
+{
+	struct node *old = get(5, root, "a", true);
+	struct location at;
+	struct node *new;
+
+	(void)state;
+	nodes_unlinked(nodes, old, root, "a", true);
+	assert_false(known(5, S_IFREG));
+	assert_int_equal(nodes_locate(nodes, old, &at), -ESTALE);
+	assert_path(old, "(unlinked)");
+	new = get(5, root, "b", true);
+	assert_ptr_not_equal(new, old);
+	nodes_forget(nodes, old, 1); /* takes nothing of the new one with it */
+	assert_true(known(5, S_IFREG));
+	assert_path(new, "b");
+}
+
+static void an_inode_of_another_type_is_another_node(void **state)
+{
+	struct node *file = get(5, root, "a", true);
+	struct node *d = get_dir(5, root, "a");
+
+	(void)state;
+	assert_ptr_not_equal(file, d);
+	assert_ptr_equal(get(5, root, "a", true), file);
+}
+
+static void unlinking_a_name_that_is_not_known_changes_nothing(void **state)
+{
+	struct node *node = get(5, root, "a", true);
+
+	(void)state;
+	nodes_unlinked(nodes, node, root, "b", false);
+	assert_path(node, "a");
+	assert_true(known(5, S_IFREG));
+}
+
+static void a_renamed_node_is_where_it_went(void **state)
+{
+	struct node *a = get_dir(10, root, "a");
+	struct node *b = get_dir(11, root, "b");
+	struct node *node = get(5, a, "x", true);
+
+	(void)state;
+	assert_int_equal(nodes_renamed(nodes, node, a, "x", b, "y"), 0);
+	assert_path(node, "b/y");
+	assert_ptr_equal(get(5, b, "y", true), node);
+	nodes_forget(nodes, a, 1);
+	assert_false(known(10, S_IFDIR)); /* nothing is in it any more */
+	nodes_forget(nodes, b, 1);
+	assert_true(known(11, S_IFDIR));
+	assert_int_equal(nodes_renamed(nodes, node, b, "y", b, "y"), 0);
+	assert_path(node, "b/y");
+	assert_int_equal(nodes_renamed(nodes, node, b, "y", root, "z"), 0);
+	assert_false(known(11, S_IFDIR));
+	assert_path(node, "z");
+}
+
+static void a_replaced_node_answers_to_its_new_inode_only(void **state)
+{
+	struct stat now = inode(6, S_IFREG);
+	struct node *node = get(5, root, "a", true);
+
+	(void)state;
+	nodes_replaced(nodes, node, &now);
+	assert_false(known(5, S_IFREG));
+	assert_ptr_equal(get(6, root, "a", true), node);
+	nodes_forget(nodes, node, 2);
+	assert_false(known(6, S_IFREG));
+}
+
+static void a_path_that_is_too_long_is_shortened(void **state)
+{
+	struct node *a = get_dir(10, root, "0123456789");
+	struct node *b = get_dir(11, a, "0123456789");
+	struct node *c = get(12, b, "leaf", true);
+	char path[256];
+
+	(void)state;
+	assert_path(root, "");
+	for (size_t size = 8; size < 40; size++) {
+		memset(path, 'x', sizeof(path));
+		nodes_path(nodes, c, path, size);
+		assert_true(strlen(path) < size);
+		assert_int_equal(path[size], 'x');
+		if (size > 10)
+			assert_string_equal(path + strlen(path) - 4, "leaf");
+	}
+	assert_path(c, "0123456789/0123456789/leaf");
+}
+
+/* ---- descriptors ------------------------------------------------------------- */
+
+static int open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* True if fd is the directory of node. */
+static bool is_dir_of(int fd, const struct node *node)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_ino == node->ino && st.st_dev == node->dev;
+}
+
+static void only_so_many_descriptors_are_kept(void **state)
+{
+	int before = open_fds();
+	struct node *dirs[10];
+	int fd;
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		dirs[i] = real_dir(root, (char[]){ (char)('a' + i), 0 });
+	for (int round = 0; round < 2; round++)
+		for (int i = 0; i < 10; i++) {
+			assert_int_equal(nodes_dirfd(nodes, dirs[i], &fd), 0);
+			assert_true(is_dir_of(fd, dirs[i]));
+			nodes_dirfd_put(nodes, dirs[i]);
+			assert_true(open_fds() <= before + MAX_FDS);
+		}
+}
+
+static void a_descriptor_in_use_is_never_closed(void **state)
+{
+	struct node *dirs[6];
+	int fds[6];
+	int again;
+
+	(void)state;
+	for (int i = 0; i < 6; i++) {
+		dirs[i] = real_dir(root, (char[]){ (char)('a' + i), 0 });
+		assert_int_equal(nodes_dirfd(nodes, dirs[i], &fds[i]), 0);
+	}
+	for (int i = 0; i < 6; i++) {
+		assert_true(is_dir_of(fds[i], dirs[i]));
+		assert_int_equal(nodes_dirfd(nodes, dirs[i], &again), 0);
+		assert_int_equal(again, fds[i]);
+		nodes_dirfd_put(nodes, dirs[i]);
+		assert_true(is_dir_of(fds[i], dirs[i]));
+	}
+	for (int i = 0; i < 6; i++)
+		nodes_dirfd_put(nodes, dirs[i]);
+}
+
+static void the_least_recently_used_descriptor_goes_first(void **state)
+{
+	struct node *a = real_dir(root, "a");
+	struct node *b = real_dir(root, "b");
+	struct node *c = real_dir(root, "c");
+	int fd;
+
+	(void)state;
+	assert_int_equal(nodes_dirfd(nodes, a, &fd), 0);
+	nodes_dirfd_put(nodes, a);
+	assert_int_equal(nodes_dirfd(nodes, b, &fd), 0);
+	nodes_dirfd_put(nodes, b);
+	assert_int_equal(nodes_dirfd(nodes, a, &fd), 0);
+	nodes_dirfd_put(nodes, a);
+	assert_int_equal(nodes_dirfd(nodes, c, &fd), 0);
+	nodes_dirfd_put(nodes, c);
+	assert_true(a->fd >= 0);
+	assert_int_equal(b->fd, -1);
+	assert_true(c->fd >= 0);
+}
+
+static void many_users_at_once_leave_no_more_than_are_allowed(void **state)
+{
+	int before = open_fds();
+	struct node *dirs[8];
+	int fd;
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		dirs[i] = real_dir(root, (char[]){ (char)('a' + i), 0 });
+		assert_int_equal(nodes_dirfd(nodes, dirs[i], &fd), 0);
+	}
+	for (int i = 0; i < 8; i++)
+		nodes_dirfd_put(nodes, dirs[i]);
+	assert_true(open_fds() <= before + MAX_FDS);
+}
+
+static void forgotten_directories_keep_no_descriptor(void **state)
+{
+	int before = open_fds();
+	struct node *a = real_dir(root, "a");
+	struct node *b = real_dir(a, "b");
+	int fd;
+
+	(void)state;
+	assert_int_equal(nodes_dirfd(nodes, b, &fd), 0);
+	assert_true(is_dir_of(fd, b));
+	nodes_dirfd_put(nodes, b);
+	nodes_forget(nodes, b, 1);
+	nodes_forget(nodes, a, 1);
+	assert_int_equal(open_fds(), before);
+}
+
+static void a_node_is_located_by_its_directory_and_name(void **state)
+{
+	struct node *a = real_dir(root, "a");
+	struct node *b = real_dir(a, "b");
+	struct location at;
+
+	(void)state;
+	assert_int_equal(nodes_locate(nodes, b, &at), 0);
+	assert_ptr_equal(at.parent, a);
+	assert_string_equal(at.name, "b");
+	assert_true(is_dir_of(at.dirfd, a));
+	nodes_forget(nodes, a, 1);
+	nodes_forget(nodes, b, 1); /* the location holds its directory */
+	assert_true(is_dir_of(at.dirfd, a));
+	location_put(nodes, &at);
+}
+
+static void something_else_in_a_directorys_place_is_not_entered(void **state)
+{
+	struct node *a = real_dir(root, "a");
+	int fd;
+
+	(void)state;
+	assert_int_equal(renameat(dir.fd, "a", dir.fd, "away"), 0);
+	assert_int_equal(nodes_dirfd(nodes, a, &fd), -ENOENT);
+	assert_int_equal(mkdirat(dir.fd, "a", 0700), 0);
+	assert_int_equal(nodes_dirfd(nodes, a, &fd), -ESTALE);
+	assert_int_equal(unlinkat(dir.fd, "a", AT_REMOVEDIR), 0);
+	assert_int_equal(symlinkat("away", dir.fd, "a"), 0);
+	assert_int_not_equal(nodes_dirfd(nodes, a, &fd), 0);
+	assert_int_equal(unlinkat(dir.fd, "a", 0), 0);
+	assert_int_equal(renameat(dir.fd, "away", dir.fd, "a"), 0);
+	assert_int_equal(nodes_dirfd(nodes, a, &fd), 0);
+	nodes_dirfd_put(nodes, a);
+}
+
+/* ---- many threads -------------------------------------------------------------- */
+
+enum { THREADS = 4, ROUNDS = 3000, DIRS = 5 };
+
+static struct stat dir_stats[DIRS];
+
+/* What lookups, opens and forgets of several clients do to the table. */
+static void *client(void *arg)
+{
+	static char no_node[] = "no node or descriptor";
+	static char other_dir[] = "the descriptor of another directory";
+	unsigned int random = (unsigned int)(uintptr_t)arg;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		int which = rand_r(&random) % DIRS;
+		struct stat st = inode((ino_t)(500 + rand_r(&random) % 20), S_IFREG);
+		struct node *d = nodes_get(nodes, &dir_stats[which], root,
+					   (char[]){ (char)('a' + which), 0 }, true);
+		struct node *node = d ? nodes_get(nodes, &st, d, "x", i % 2) : NULL;
+		char path[64];
+		int fd;
+
+		if (!d || !node || nodes_dirfd(nodes, d, &fd))
+			return no_node;
+		if (!is_dir_of(fd, d))
+			return other_dir;
+		nodes_forget(nodes, d, 1);
+		nodes_path(nodes, node, path, sizeof(path));
+		if (i % 2)
+			nodes_lookup(nodes, node);
+		nodes_dirfd_put(nodes, d);
+		if (i % 2)
+			nodes_forget(nodes, node, 2);
+		else
+			nodes_unref(nodes, node);
+	}
+	return NULL;
+}
+
+static void threads_share_the_table(void **state)
+{
+	pthread_t threads[THREADS];
+	int before = open_fds();
+
+	(void)state;
+	for (int i = 0; i < DIRS; i++) {
+		const char name[] = { (char)('a' + i), 0 };
+
+		assert_int_equal(mkdirat(dir.fd, name, 0700), 0);
+		assert_int_equal(fstatat(dir.fd, name, &dir_stats[i], 0), 0);
+	}
+	for (uintptr_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, client, (void *)(i + 1)), 0);
+	for (int i = 0; i < THREADS; i++) {
+		void *complaint;
+
+		assert_int_equal(pthread_join(threads[i], &complaint), 0);
+		assert_null(complaint);
+	}
+	/* Everything was given back: nothing is known, nothing is open. */
+	for (int i = 0; i < DIRS; i++)
+		assert_null(nodes_find(nodes, &dir_stats[i]));
+	assert_int_equal(open_fds(), before);
+}
+
+#define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(an_inode_has_one_node_however_often_it_is_found),
+		test(a_node_lives_while_the_kernel_or_anybody_here_holds_it),
+		test(forgetting_more_than_was_looked_up_is_forgetting_all),
+		test(a_parent_lives_as_long_as_its_children),
+		test(a_deep_chain_goes_with_its_last_child),
+		test(what_is_held_at_the_end_is_freed_with_the_table),
+		test(the_table_finds_everything_when_it_has_grown),
+		test(the_name_used_last_is_the_first),
+		test(a_hard_link_outlives_the_other_names),
+		test(an_unlinked_node_is_not_found_when_its_inode_is_used_anew),
+		test(an_inode_of_another_type_is_another_node),
+		test(unlinking_a_name_that_is_not_known_changes_nothing),
+		test(a_renamed_node_is_where_it_went),
+		test(a_replaced_node_answers_to_its_new_inode_only),
+		test(a_path_that_is_too_long_is_shortened),
+		test(only_so_many_descriptors_are_kept),
+		test(a_descriptor_in_use_is_never_closed),
+		test(the_least_recently_used_descriptor_goes_first),
+		test(many_users_at_once_leave_no_more_than_are_allowed),
+		test(forgotten_directories_keep_no_descriptor),
+		test(a_node_is_located_by_its_directory_and_name),
+		test(something_else_in_a_directorys_place_is_not_entered),
+		test(threads_share_the_table),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
