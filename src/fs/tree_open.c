@@ -190,6 +190,55 @@ static bool may_keep_cache(struct node *node)
 	return keep;
 }
 
+/* A new, empty content in the place of one that cannot be opened; fd is taken. */
+static int start_anew(struct tree *t, struct io *io, struct node *node, int fd)
+{
+	uint8_t binding[FORMAT_BINDING_SIZE] = { 0 };
+	struct location at;
+	struct stat st;
+	int r = nodes_locate(t->nodes, node, &at);
+
+	if (r) {
+		fdio_close(fd);
+		return r;
+	}
+	format_binding(t->keys, at.parent->dir_id, at.name, binding);
+	location_put(t->nodes, &at);
+	if (fstat(fd, &st) || ftruncate(fd, 0)) {
+		r = -errno;
+		fdio_close(fd);
+		return r;
+	}
+	r = file_create(t->store, io, fd, binding, &node->file);
+	if (!r && st.st_nlink > 1)
+		r = file_unbind(node->file, io);
+	if (r) {
+		file_close(node->file);
+		node->file = NULL;
+	}
+	return r;
+}
+
+/* Open a damaged file that is to be overwritten anyway. */
+static int overwrite_damaged(struct tree *t, struct io *io, struct node *node)
+{
+	bool writable;
+	int fd;
+	int r = 0;
+
+	pthread_mutex_lock(&node->lock);
+	if (!node->file) {
+		r = open_backing(t, node, true, &fd, &writable);
+		if (!r)
+			r = start_anew(t, io, node, fd);
+		node->trusted = !r;
+	}
+	if (!r)
+		node->opens++;
+	pthread_mutex_unlock(&node->lock);
+	return r;
+}
+
 int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool *keep_cache)
 {
 	bool write = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
@@ -201,6 +250,8 @@ int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool 
 		return node->type == S_IFDIR ? -EISDIR : -ENXIO;
 	pthread_rwlock_rdlock(&t->rename_lock);
 	r = tree_file_get(t, io, node, write);
+	if (r == -EIO && flags & O_TRUNC)
+		r = overwrite_damaged(t, io, node);
 	pthread_rwlock_unlock(&t->rename_lock);
 	if (r)
 		return r;
