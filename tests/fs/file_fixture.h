@@ -30,7 +30,7 @@ static const uint8_t home[FORMAT_BINDING_SIZE] = "here it belongs";
 
 static inline int fixture_engine(void **state)
 {
-	const struct engine_options options = { .workers = 0, .slots = 2 };
+	const struct engine_options options = { .workers = 0, .slots = 4 };
 
 	(void)state;
 	assert_int_equal(cipher_init(), 0);

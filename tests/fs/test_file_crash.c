@@ -18,9 +18,9 @@
 /* ---- the calls ------------------------------------------------------------- */
 
 enum fate {
-	LIVE,  /* calls pass and are counted */
-	DIE,   /* from the chosen call on nothing reaches the file */
-	FAIL,  /* the chosen call fails, later ones pass */
+	LIVE, /* calls pass and are counted */
+	DIE,  /* from the chosen call on nothing reaches the file */
+	FAIL, /* the chosen call fails, later ones pass */
 	FILL, /* the chosen call fails and so do later ones */
 };
 
