@@ -336,10 +336,33 @@ static void assert_usable(int backing, struct file *f, const struct change *chan
 static void assert_settles(int backing)
 {
 	struct file *f = file_opened(backing, false);
+	uint64_t size = backing_size(backing);
 
 	read_all(f);
+	assert_true(size == format_big_size(found.length) ||
+		    (size < BLOCK && size == format_small_size(found.length)));
 	assert_int_equal(file_settle(f, io, false), 0);
 	assert_false(header_on_disk(backing).flags & FORMAT_DIRTY);
+	file_close(f);
+	assert_content_afresh(backing, &found);
+}
+
+/* It can be extended by a hole, also when it was opened for reading at first. */
+static void assert_extends(int backing, const struct backup *left, bool read_first)
+{
+	struct file *f;
+
+	backing_put(backing, left);
+	assert_int_equal(file_open(&store, io,
+				   backing_again(backing, read_first ? O_RDONLY : O_RDWR),
+				   !read_first, false, &f),
+			 0);
+	read_all(f);
+	if (read_first)
+		file_upgrade(f, backing_again(backing, O_RDWR));
+	image_resize(&found, found.length + 3 * BLOCK);
+	assert_int_equal(resize(f, found.length), 0);
+	assert_content(f, &found);
 	file_close(f);
 	assert_content_afresh(backing, &found);
 }
@@ -391,6 +414,7 @@ static void die_again(int backing, const struct change *change)
 		assert_old_or_new(f);
 		backing_save(backing, &twice);
 		assert_usable(backing, f, change);
+		assert_extends(backing, &twice, false);
 		backing_put(backing, &twice);
 		assert_settles(backing);
 		next_place(more, &at, &cut);
@@ -408,6 +432,8 @@ static void check_after_death(int backing, const struct change *change)
 	f = file_opened(backing, false);
 	assert_old_or_new(f);
 	assert_usable(backing, f, change);
+	assert_extends(backing, &once, false);
+	assert_extends(backing, &once, true);
 	backing_put(backing, &once);
 	assert_settles(backing);
 
