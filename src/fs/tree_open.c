@@ -15,7 +15,12 @@
 #include "base/fdio.h"
 #include "base/log.h"
 
-enum { SETTLE_AFTER_MS = 5000 };
+enum {
+	/* By then the kernel has mostly written the content by itself. */
+	SETTLE_AFTER_MS = 30 * 1000,
+	/* So many files are cheaper to sync with their whole filesystem. */
+	SYNC_TOGETHER = 16,
+};
 
 /* ---- the backing file ---------------------------------------------------- */
 
@@ -291,23 +296,6 @@ int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset
 
 /* ---- syncing ------------------------------------------------------------- */
 
-/* A long name's sidecar must not be younger on disk than its file. */
-static int sync_sidecar(const struct location *at)
-{
-	char name[NAMES_STORED_MAX + 8];
-	int r = 0;
-	int fd;
-
-	if (strncmp(at->name, "long.", 5) != 0)
-		return 0;
-	(void)snprintf(name, sizeof(name), "%s.name", at->name);
-	fd = openat(at->dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 || fsync(fd))
-		r = -errno;
-	fdio_close(fd);
-	return r;
-}
-
 /* Records of dir and of all directories above it that are not durable yet. */
 static int sync_records(struct tree *t, struct node *dir)
 {
@@ -344,9 +332,7 @@ int tree_fsync(struct tree *t, struct node *node, bool data_only)
 		return r;
 	pthread_rwlock_rdlock(&t->rename_lock);
 	if (!nodes_locate(t->nodes, node, &at)) {
-		r = sync_sidecar(&at);
-		if (!r)
-			r = sync_records(t, at.parent);
+		r = sync_records(t, at.parent);
 		location_put(t->nodes, &at);
 	}
 	pthread_rwlock_unlock(&t->rename_lock);
@@ -500,13 +486,13 @@ static void bind_here(struct tree *t, struct node *node)
 }
 
 /* What was synced before the node was opened here is durable, unless it came back. */
-static void settle_file(struct tree *t, struct io *io, struct node *node)
+static void settle_file(struct tree *t, struct io *io, struct node *node, bool synced)
 {
 	if (tree_file_get(t, io, node, true))
 		return; /* unlinked, or damaged and said so */
 	if (!came_back(t, node)) {
 		bind_here(t, node);
-		(void)file_settle(node->file, io, true); /* else it stays DIRTY */
+		(void)file_settle(node->file, io, synced); /* else it stays DIRTY */
 	}
 	tree_file_put(t, node);
 }
@@ -520,11 +506,11 @@ static void sync_backing(struct tree *t)
 	fdio_close(fd);
 }
 
-static void settle_node(struct tree *t, struct io *io, struct node *node)
+static void settle_node(struct tree *t, struct io *io, struct node *node, bool synced)
 {
 	pthread_rwlock_rdlock(&t->rename_lock);
 	if (node->type == S_IFREG)
-		settle_file(t, io, node);
+		settle_file(t, io, node, synced);
 	else if (node->type == S_IFDIR)
 		(void)settle_dir(t, node); /* else two bindings stay */
 	pthread_rwlock_unlock(&t->rename_lock);
@@ -550,10 +536,12 @@ void tree_settle(struct tree *t, struct io *io, bool all)
 		n = take_due(t, all, batch, left < BATCH ? left : BATCH);
 		if (!n)
 			break;
-		if (!synced)
+		if (!synced && n >= SYNC_TOGETHER) {
 			sync_backing(t);
-		synced = all; /* nobody writes any more */
+			synced = true;
+		}
 		for (size_t i = 0; i < n; i++)
-			settle_node(t, io, batch[i]);
+			settle_node(t, io, batch[i], synced);
+		synced = synced && all; /* then nobody writes any more */
 	}
 }
