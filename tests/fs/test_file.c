@@ -798,6 +798,7 @@ static void readers_beside_a_writer_see_whole_blocks(void **state)
 	int backing = backing_new();
 	unsigned int random = 7;
 	pthread_t threads[2];
+	void *complaints[2];
 
 	(void)state;
 	fixture_suite(CIPHER_AES_256_GCM);
@@ -806,12 +807,10 @@ static void readers_beside_a_writer_see_whole_blocks(void **state)
 		assert_int_equal(pthread_create(&threads[i], NULL, reader, (void *)(i + 1)), 0);
 	for (int i = 0; i < ROUNDS; i++)
 		change_shared(&random);
-	for (int i = 0; i < 2; i++) {
-		void *complaint;
-
-		assert_int_equal(pthread_join(threads[i], &complaint), 0);
-		assert_null(complaint);
-	}
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_join(threads[i], &complaints[i]), 0);
+	for (int i = 0; i < 2; i++)
+		assert_null(complaints[i]);
 	file_close(shared);
 	close(backing);
 }
