@@ -28,13 +28,16 @@ int tree_unlink(struct tree *t, struct node *dir, const char *name)
 {
 	struct spot spot;
 	struct stat st;
+	int fd = -1;
 	int r;
 
 	pthread_rwlock_rdlock(&t->rename_lock);
 	r = tree_spot_existing(t, dir, name, &spot, &st);
 	if (r)
 		goto unlock;
-	if (unlinkat(spot.dirfd, spot.stored.name, 0)) {
+	/* Held open, the inode's number is not used anew before its node is forgotten. */
+	fd = openat(spot.dirfd, spot.stored.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || unlinkat(spot.dirfd, spot.stored.name, 0)) {
 		r = -errno;
 		goto out;
 	}
@@ -43,6 +46,7 @@ int tree_unlink(struct tree *t, struct node *dir, const char *name)
 		links_sidecar_remove(spot.dirfd, spot.stored.name);
 	forget_name(t, &spot, &st);
 out:
+	fdio_close(fd);
 	spot_put(t, &spot);
 unlock:
 	pthread_rwlock_unlock(&t->rename_lock);
