@@ -12,7 +12,8 @@
  * A file of a `xor` vault has no header: no id, no bindings, no damage.
  *
  * Results: 0, a positive FILE_* answer, or a negative errno.  A failed change
- * leaves the length and the earlier content as they were.
+ * leaves the length and the earlier content as they were; but a cut whose
+ * last system call failed stays cut, and settling finishes it.
  */
 #ifndef FS_FILE_H
 #define FS_FILE_H

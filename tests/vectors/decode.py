@@ -427,6 +427,10 @@ class File:
             plain = block_open(self.keys, self.header.id, index, half, raw)
             if plain is not None:
                 return plain
+        unfilled = DIRTY | HAS_HOLES
+        alone = entry[:32] == bytes(32) or entry[32:] == bytes(32)
+        if self.header.flags & unfilled == unfilled and alone and raw == bytes(len(raw)):
+            return raw  # its first write was cut off behind the half-entry
         return None
 
     def grown(self):

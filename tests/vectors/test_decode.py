@@ -135,6 +135,15 @@ class Files(unittest.TestCase):
         raw.header(0, 3 * BLOCK, 0)
         self.refuse(raw)
 
+    def test_a_hole_whose_first_write_was_cut_off_is_a_hole(self):
+        raw = big_file(CONTENT[:2 * BLOCK], DIRTY | HAS_HOLES)
+        raw.put(BLOCK + BLOCK, bytes(BLOCK))
+        self.assertEqual(raw.decode(), CONTENT[:BLOCK] + bytes(BLOCK))
+        raw.header(0, 2 * BLOCK, HAS_HOLES)
+        self.refuse(raw)
+        raw.header(0, 2 * BLOCK, DIRTY)
+        self.refuse(raw)
+
     def test_either_half_opens_a_block(self):
         raw = big_file(CONTENT[:5000], DIRTY)
         _, ciphertext = raw.half(0, 2, b"new" + CONTENT[3:BLOCK])
