@@ -108,6 +108,15 @@ static int target_sealed(struct tree *t, struct io *io, struct node *node, bool 
 	return 0;
 }
 
+/* For the attribute `name`: 0, -EOPNOTSUPP for a namespace we have not, -errno. */
+static int target_get(struct tree *t, struct io *io, struct node *node, const char *name, bool write,
+		      struct target *target)
+{
+	if (is_user(name))
+		return target_sealed(t, io, node, write, target);
+	return is_passed_through(name) ? target_plain(t, node, target) : -EOPNOTSUPP;
+}
+
 static void target_put(struct tree *t, struct node *node, struct target *target)
 {
 	if (target->file_open)
@@ -162,25 +171,17 @@ ssize_t tree_getxattr(struct tree *t, struct io *io, struct node *node, const ch
 		      void *value, size_t size)
 {
 	struct target target;
-	ssize_t r = -EOPNOTSUPP;
+	ssize_t r;
 
 	pthread_rwlock_rdlock(&t->rename_lock);
-	if (is_user(name)) {
-		r = target_sealed(t, io, node, false, &target);
-		if (r)
-			goto unlock;
-		r = get_sealed(t, node, &target, name, value, size);
-		target_put(t, node, &target);
-	} else if (is_passed_through(name)) {
-		r = target_plain(t, node, &target);
-		if (r)
-			goto unlock;
-		r = getxattr(target.path, name, value, size);
-		if (r < 0)
+	r = target_get(t, io, node, name, false, &target);
+	if (!r) {
+		if (is_user(name))
+			r = get_sealed(t, node, &target, name, value, size);
+		else if ((r = getxattr(target.path, name, value, size)) < 0)
 			r = -errno;
 		target_put(t, node, &target);
 	}
-unlock:
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
 }
@@ -273,23 +274,17 @@ int tree_setxattr(struct tree *t, struct io *io, struct node *node, const char *
 		  const void *value, size_t size, int flags)
 {
 	struct target target;
-	int r = -EOPNOTSUPP;
+	int r;
 
 	pthread_rwlock_rdlock(&t->rename_lock);
-	if (is_user(name)) {
-		r = target_sealed(t, io, node, true, &target);
-		if (r)
-			goto unlock;
-		r = set_sealed(t, &target, name, value, size, flags);
-		target_put(t, node, &target);
-	} else if (is_passed_through(name)) {
-		r = target_plain(t, node, &target);
-		if (r)
-			goto unlock;
-		r = setxattr(target.path, name, value, size, flags) ? -errno : 0;
+	r = target_get(t, io, node, name, true, &target);
+	if (!r) {
+		if (is_user(name))
+			r = set_sealed(t, &target, name, value, size, flags);
+		else if (setxattr(target.path, name, value, size, flags))
+			r = -errno;
 		target_put(t, node, &target);
 	}
-unlock:
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
 }
@@ -307,23 +302,17 @@ static int remove_sealed(struct tree *t, const struct target *target, const char
 int tree_removexattr(struct tree *t, struct io *io, struct node *node, const char *name)
 {
 	struct target target;
-	int r = -EOPNOTSUPP;
+	int r;
 
 	pthread_rwlock_rdlock(&t->rename_lock);
-	if (is_user(name)) {
-		r = target_sealed(t, io, node, true, &target);
-		if (r)
-			goto unlock;
-		r = remove_sealed(t, &target, name);
-		target_put(t, node, &target);
-	} else if (is_passed_through(name)) {
-		r = target_plain(t, node, &target);
-		if (r)
-			goto unlock;
-		r = removexattr(target.path, name) ? -errno : 0;
+	r = target_get(t, io, node, name, true, &target);
+	if (!r) {
+		if (is_user(name))
+			r = remove_sealed(t, &target, name);
+		else if (removexattr(target.path, name))
+			r = -errno;
 		target_put(t, node, &target);
 	}
-unlock:
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
 }
