@@ -128,6 +128,8 @@ int file_open(const struct store *store, struct io *io, int fd, bool writable, b
 	}
 	if (trusted)
 		f->suspect = false;
+	/* A mount died between a rename and its settling. */
+	f->rebound = !bytes_are_zero(f->header.bindings[1], FORMAT_BINDING_SIZE);
 	*out = f;
 	return 0;
 }

@@ -60,6 +60,9 @@ int header_write_quietly(struct file *f, struct io *io)
 	times[0] = st.st_atim;
 	times[1] = st.st_mtim;
 	(void)futimens(f->fd, times); /* another owner's file: the time moves */
+	/* Writing took these away, unless we are privileged. */
+	if (st.st_mode & (S_ISUID | S_ISGID))
+		(void)fchmod(f->fd, st.st_mode & 07777);
 	return r;
 }
 

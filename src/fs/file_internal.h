@@ -50,7 +50,7 @@ int header_prepare(struct file *f, struct io *io, int *slot);
 void header_commit(struct file *f, int slot);
 /* header_prepare, write, header_commit. */
 int header_write(struct file *f, struct io *io);
-/* The same, with the file's times as before. */
+/* The same, with the file's times and mode as before. */
 int header_write_quietly(struct file *f, struct io *io);
 /* Say DIRTY on disk before the first change; durably before a new size. */
 int header_mark_dirty(struct file *f, struct io *io, bool resizes);

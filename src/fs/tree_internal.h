@@ -85,10 +85,4 @@ int tree_clear_out(struct tree *t, int dirfd);
 int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct links_place *here,
 		     const struct links_place *there, char *text);
 
-/* tree_make.c */
-
-/* Give what was made to its owner: fd may be O_PATH. */
-int tree_give_away(const struct tree *t, int dirfd, const char *stored, const struct caller *caller,
-		   mode_t mode);
-
 #endif /* FS_TREE_INTERNAL_H */

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -25,25 +26,42 @@ static int inherit(int dirfd, const struct caller *caller, gid_t *gid, bool *set
 	return 0;
 }
 
-int tree_give_away(const struct tree *t, int dirfd, const char *stored, const struct caller *caller,
-		   mode_t mode)
+/* Give what was made at spot to its owner; a directory also its final mode. */
+static int give_away(const struct tree *t, const struct spot *spot, const struct caller *caller,
+		     mode_t mode)
 {
 	bool setgid = false;
+	gid_t gid = 0;
+	int r = inherit(spot->dirfd, caller, &gid, &setgid);
+
+	if (r)
+		return r;
+	if (t->privileged && (caller->uid || gid) &&
+	    fchownat(spot->dirfd, spot->stored.name, caller->uid, gid, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (!S_ISDIR(mode) || (mode & 0700) == 0700)
+		return 0;
+	mode |= setgid ? S_ISGID : 0;
+	return fchmodat(spot->dirfd, spot->stored.name, mode & 07777, AT_SYMLINK_NOFOLLOW) ? -errno
+											   : 0;
+}
+
+static int give_file_away(const struct tree *t, const struct spot *spot, int fd,
+			  const struct caller *caller, mode_t mode)
+{
+	bool setgid;
 	gid_t gid = 0;
 	int r;
 
 	if (!t->privileged)
 		return 0;
-	r = inherit(dirfd, caller, &gid, &setgid);
+	r = inherit(spot->dirfd, caller, &gid, &setgid);
 	if (r)
 		return r;
-	if ((caller->uid || gid) && fchownat(dirfd, stored, caller->uid, gid, AT_SYMLINK_NOFOLLOW))
+	if ((caller->uid || gid) && fchown(fd, caller->uid, gid))
 		return -errno;
-	if (S_ISDIR(mode) && setgid)
-		mode |= S_ISGID;
 	/* chown took these away. */
-	if (!S_ISLNK(mode) && mode & (S_ISUID | S_ISGID) &&
-	    fchmodat(dirfd, stored, mode & 07777, AT_SYMLINK_NOFOLLOW))
+	if (mode & (S_ISUID | S_ISGID) && fchmod(fd, mode & 07777))
 		return -errno;
 	return 0;
 }
@@ -109,10 +127,7 @@ int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
 	}
 	r = make_record(t, &spot, &record, &in_xattr);
 	if (!r)
-		r = tree_give_away(t, spot.dirfd, spot.stored.name, caller, S_IFDIR | mode);
-	if (!r && (mode & 0700) != 0700 &&
-	    fchmodat(spot.dirfd, spot.stored.name, mode & 01777, AT_SYMLINK_NOFOLLOW))
-		r = -errno;
+		r = give_away(t, &spot, caller, S_IFDIR | (mode & 01777));
 	if (!r)
 		r = enter_new(t, &spot, &record, in_xattr, entry);
 	if (r) {
@@ -139,12 +154,48 @@ static void take_away(const struct spot *spot)
 	names_sidecar_remove(spot->dirfd, spot->stored.name);
 }
 
-/* The first content of a file just made at spot, with its descriptor. */
-static int make_file(struct tree *t, struct io *io, const struct spot *spot, int fd,
-		     struct file **file)
+/*
+ * A new file that has no name yet: it gets one when it is whole, so that no
+ * death leaves a file without a header.  *named: the backing filesystem
+ * cannot do that, and the file has its name already.
+ */
+static int make_nameless(const struct spot *spot, mode_t mode, bool *named)
+{
+	int fd = openat(spot->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode & 07777);
+
+	*named = fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL);
+	if (*named)
+		fd = openat(spot->dirfd, spot->stored.name,
+			    O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC,
+			    mode & 07777);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Give a nameless file its name. */
+static int give_name(const struct tree *t, int fd, const struct spot *spot)
+{
+	char path[32];
+
+	/* Naming a descriptor itself takes a capability; its link in /proc none. */
+	if (t->privileged && !linkat(fd, "", spot->dirfd, spot->stored.name, AT_EMPTY_PATH))
+		return 0;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, path, spot->dirfd, spot->stored.name, AT_SYMLINK_FOLLOW))
+		return -errno;
+	return 0;
+}
+
+/* Owner, content and name of a new file, in this order; fd is taken. */
+static int finish_file(struct tree *t, struct io *io, const struct spot *spot, int fd, mode_t mode,
+		       const struct caller *caller, struct file **file)
 {
 	uint8_t binding[FORMAT_BINDING_SIZE];
+	int r = give_file_away(t, spot, fd, caller, mode);
 
+	if (r) {
+		fdio_close(fd);
+		return r;
+	}
 	spot_binding(t, spot, binding);
 	return file_create(t->store, io, fd, binding, file);
 }
@@ -154,27 +205,26 @@ static int create_at(struct tree *t, struct io *io, const struct spot *spot, mod
 		     const struct caller *caller, struct tree_entry *entry)
 {
 	struct file *file = NULL;
-	int fd = -1;
+	bool named = false;
 	int r = names_sidecar_write(spot->dirfd, &spot->stored);
 
-	if (r)
-		return r;
-	fd = openat(spot->dirfd, spot->stored.name,
-		    O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, mode & 07777);
-	if (fd < 0) {
-		r = -errno;
-		if (r != -EEXIST)
-			names_sidecar_remove(spot->dirfd, spot->stored.name);
-		return r;
-	}
-	r = make_file(t, io, spot, fd, &file);
 	if (!r)
-		r = tree_give_away(t, spot->dirfd, spot->stored.name, caller, S_IFREG | mode);
+		r = make_nameless(spot, mode, &named);
+	if (r < 0)
+		return r;
+	r = finish_file(t, io, spot, r, mode, caller, &file);
+	if (!r && !named) {
+		r = give_name(t, file_fd(file), spot);
+		named = !r;
+	}
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
 	if (r) {
 		file_close(file);
-		take_away(spot);
+		if (named)
+			take_away(spot);
+		else if (r != -EEXIST)
+			names_sidecar_remove(spot->dirfd, spot->stored.name);
 		return r;
 	}
 	pthread_mutex_lock(&entry->node->lock);
@@ -214,7 +264,7 @@ static int make_node(struct tree *t, const struct spot *spot, mode_t mode, dev_t
 			names_sidecar_remove(spot->dirfd, spot->stored.name);
 		return r;
 	}
-	r = tree_give_away(t, spot->dirfd, spot->stored.name, caller, mode);
+	r = give_away(t, spot, caller, mode);
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
 	if (r)
@@ -261,7 +311,7 @@ static int make_link(struct tree *t, const struct spot *spot, const char *target
 			names_sidecar_remove(spot->dirfd, spot->stored.name);
 		return r;
 	}
-	r = tree_give_away(t, spot->dirfd, spot->stored.name, caller, S_IFLNK);
+	r = give_away(t, spot, caller, S_IFLNK);
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
 	if (r) {

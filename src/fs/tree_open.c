@@ -15,7 +15,12 @@
 #include "base/fdio.h"
 #include "base/log.h"
 
-enum { SETTLE_AFTER_MS = 5000 };
+enum {
+	/* By then the kernel has mostly written the content by itself. */
+	SETTLE_AFTER_MS = 30 * 1000,
+	/* So many files are cheaper to sync with their whole filesystem. */
+	SYNC_TOGETHER = 16,
+};
 
 /* ---- the backing file ---------------------------------------------------- */
 
@@ -189,6 +194,55 @@ static bool may_keep_cache(struct node *node)
 	return keep;
 }
 
+/* A new, empty content in the place of one that cannot be opened; fd is taken. */
+static int start_anew(struct tree *t, struct io *io, struct node *node, int fd)
+{
+	uint8_t binding[FORMAT_BINDING_SIZE] = { 0 };
+	struct location at;
+	struct stat st;
+	int r = nodes_locate(t->nodes, node, &at);
+
+	if (r) {
+		fdio_close(fd);
+		return r;
+	}
+	format_binding(t->keys, at.parent->dir_id, at.name, binding);
+	location_put(t->nodes, &at);
+	if (fstat(fd, &st) || ftruncate(fd, 0)) {
+		r = -errno;
+		fdio_close(fd);
+		return r;
+	}
+	r = file_create(t->store, io, fd, binding, &node->file);
+	if (!r && st.st_nlink > 1)
+		r = file_unbind(node->file, io);
+	if (r) {
+		file_close(node->file);
+		node->file = NULL;
+	}
+	return r;
+}
+
+/* Open a damaged file that is to be overwritten anyway. */
+static int overwrite_damaged(struct tree *t, struct io *io, struct node *node)
+{
+	bool writable;
+	int fd;
+	int r = 0;
+
+	pthread_mutex_lock(&node->lock);
+	if (!node->file) {
+		r = open_backing(t, node, true, &fd, &writable);
+		if (!r)
+			r = start_anew(t, io, node, fd);
+		node->trusted = !r;
+	}
+	if (!r)
+		node->opens++;
+	pthread_mutex_unlock(&node->lock);
+	return r;
+}
+
 int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool *keep_cache)
 {
 	bool write = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
@@ -200,6 +254,8 @@ int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool 
 		return node->type == S_IFDIR ? -EISDIR : -ENXIO;
 	pthread_rwlock_rdlock(&t->rename_lock);
 	r = tree_file_get(t, io, node, write);
+	if (r == -EIO && flags & O_TRUNC)
+		r = overwrite_damaged(t, io, node);
 	pthread_rwlock_unlock(&t->rename_lock);
 	if (r)
 		return r;
@@ -239,23 +295,6 @@ int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset
 
 /* ---- syncing ------------------------------------------------------------- */
 
-/* A long name's sidecar must not be younger on disk than its file. */
-static int sync_sidecar(const struct location *at)
-{
-	char name[NAMES_STORED_MAX + 8];
-	int r = 0;
-	int fd;
-
-	if (strncmp(at->name, "long.", 5) != 0)
-		return 0;
-	(void)snprintf(name, sizeof(name), "%s.name", at->name);
-	fd = openat(at->dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 || fsync(fd))
-		r = -errno;
-	fdio_close(fd);
-	return r;
-}
-
 /* Records of dir and of all directories above it that are not durable yet. */
 static int sync_records(struct tree *t, struct node *dir)
 {
@@ -292,9 +331,7 @@ int tree_fsync(struct tree *t, struct node *node, bool data_only)
 		return r;
 	pthread_rwlock_rdlock(&t->rename_lock);
 	if (!nodes_locate(t->nodes, node, &at)) {
-		r = sync_sidecar(&at);
-		if (!r)
-			r = sync_records(t, at.parent);
+		r = sync_records(t, at.parent);
 		location_put(t->nodes, &at);
 	}
 	pthread_rwlock_unlock(&t->rename_lock);
@@ -448,13 +485,13 @@ static void bind_here(struct tree *t, struct node *node)
 }
 
 /* What was synced before the node was opened here is durable, unless it came back. */
-static void settle_file(struct tree *t, struct io *io, struct node *node)
+static void settle_file(struct tree *t, struct io *io, struct node *node, bool synced)
 {
 	if (tree_file_get(t, io, node, true))
 		return; /* unlinked, or damaged and said so */
 	if (!came_back(t, node)) {
 		bind_here(t, node);
-		(void)file_settle(node->file, io, true); /* else it stays DIRTY */
+		(void)file_settle(node->file, io, synced); /* else it stays DIRTY */
 	}
 	tree_file_put(t, node);
 }
@@ -468,11 +505,11 @@ static void sync_backing(struct tree *t)
 	fdio_close(fd);
 }
 
-static void settle_node(struct tree *t, struct io *io, struct node *node)
+static void settle_node(struct tree *t, struct io *io, struct node *node, bool synced)
 {
 	if (node->type == S_IFREG) {
 		pthread_rwlock_rdlock(&t->rename_lock);
-		settle_file(t, io, node);
+		settle_file(t, io, node, synced);
 		pthread_rwlock_unlock(&t->rename_lock);
 	} else {
 		/*
@@ -502,10 +539,12 @@ void tree_settle(struct tree *t, struct io *io, bool all)
 		n = take_due(t, all, batch, left < BATCH ? left : BATCH);
 		if (!n)
 			break;
-		if (!synced)
+		if (!synced && n >= SYNC_TOGETHER) {
 			sync_backing(t);
-		synced = all; /* nobody writes any more */
+			synced = true;
+		}
 		for (size_t i = 0; i < n; i++)
-			settle_node(t, io, batch[i]);
+			settle_node(t, io, batch[i], synced);
+		synced = synced && all; /* then nobody writes any more */
 	}
 }

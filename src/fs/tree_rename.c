@@ -89,17 +89,38 @@ static int prepare_link(struct tree *t, struct move *m)
 	const struct links_place here = { m->from->dir->dir_id, m->from->stored.name };
 	const struct links_place there = { m->to->dir->dir_id, m->to->stored.name };
 	char text[LINKS_TEXT_MAX + 1];
-	char sidecar[64];
-	char shown[2];
-	int r = tree_reseal_link(t, m->node, m->from->dirfd, &here, &there, text);
 
-	if (r)
-		return r;
-	/* A text that lies in a sidecar has to be found under the new name too. */
-	if (readlinkat(m->from->dirfd, m->from->stored.name, shown, sizeof(shown)) != 1)
+	return tree_reseal_link(t, m->node, m->from->dirfd, &here, &there, text);
+}
+
+/* True for a symlink whose text lies in a sidecar. */
+static bool has_sidecar(const struct spot *spot)
+{
+	char shown[2]; /* a text that is inline is longer */
+
+	return readlinkat(spot->dirfd, spot->stored.name, shown, sizeof(shown)) == 1;
+}
+
+static int write_sidecar(const struct spot *spot, const char *text)
+{
+	char sidecar[64];
+
+	links_sidecar_name(spot->stored.name, sidecar);
+	return sidecar_write(spot->dirfd, sidecar, text, strlen(text));
+}
+
+/* A text that lies in a sidecar has to be found under the new name too. */
+static int carry_sidecar(const struct spot *from, const struct spot *to)
+{
+	char text[LINKS_TEXT_MAX + 1];
+	int r;
+
+	if (!has_sidecar(from))
 		return 0;
-	links_sidecar_name(m->to->stored.name, sidecar);
-	return sidecar_write(m->to->dirfd, sidecar, text, strlen(text));
+	r = links_read(from->dirfd, from->stored.name, text);
+	if (!r)
+		r = write_sidecar(to, text);
+	return r > 0 ? -EIO : r;
 }
 
 /* ---- files and directories ----------------------------------------------- */
@@ -167,14 +188,15 @@ static void conclude(struct tree *t, struct move *m)
 	spot_binding(t, m->to, binding);
 	if (m->file_open)
 		file_bind_only(m->node->file, binding);
-	else if (S_ISDIR(m->st.st_mode) || S_ISLNK(m->st.st_mode))
-		tree_settle_later(t, m->node);
 }
 
+/* Moved or not, it is valid in two places: settling leaves the one where it is. */
 static void finish(struct tree *t, struct move *m)
 {
 	if (m->file_open)
 		tree_file_put(t, m->node);
+	if (m->node && (S_ISDIR(m->st.st_mode) || S_ISLNK(m->st.st_mode)))
+		tree_settle_later(t, m->node);
 	if (m->node)
 		nodes_unref(t->nodes, m->node);
 }
@@ -242,6 +264,26 @@ static bool read_record_at(struct tree *t, const struct spot *spot,
 	return known;
 }
 
+/* The system call, for a symlink with its sidecar. */
+static int move_entry(const struct move *m, unsigned int flags)
+{
+	char replaced[LINKS_TEXT_MAX + 1];
+	bool is_link = S_ISLNK(m->st.st_mode);
+	bool keeps = is_link && has_sidecar(m->to);
+	int r = keeps ? links_read(m->to->dirfd, m->to->stored.name, replaced) : 0;
+
+	keeps = keeps && !r;
+	r = is_link ? carry_sidecar(m->from, m->to) : 0;
+	if (!r && renameat2(m->from->dirfd, m->from->stored.name, m->to->dirfd, m->to->stored.name,
+			    flags))
+		r = -errno;
+	if (r && keeps)
+		(void)write_sidecar(m->to, replaced);
+	else if (r && is_link)
+		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
+	return r;
+}
+
 /* Move one entry, over another one if there is one. */
 static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 		     const struct stat *there, unsigned int flags)
@@ -261,10 +303,9 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 		known = read_record_at(t, m->to, &record);
 		r = make_way(t, m->to, there);
 	}
-	if (!r && renameat2(m->from->dirfd, m->from->stored.name, m->to->dirfd, m->to->stored.name,
-			    flags)) {
-		r = -errno;
-		if (known)
+	if (!r) {
+		r = move_entry(m, flags);
+		if (r && known)
 			put_record_back(t, m->to, &record);
 	}
 	if (r) {
@@ -275,7 +316,7 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	names_sidecar_remove(m->from->dirfd, m->from->stored.name);
 	if (S_ISLNK(m->st.st_mode))
 		links_sidecar_remove(m->from->dirfd, m->from->stored.name);
-	if (exists && S_ISLNK(there->st_mode) && !S_ISLNK(m->st.st_mode))
+	if (exists && S_ISLNK(there->st_mode) && !has_sidecar(m->to))
 		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
 	if (exists)
 		forget_overwritten(t, m->to, there);
@@ -300,6 +341,41 @@ static int rename_at(struct tree *t, struct io *io, struct spot *from, const str
 	return r;
 }
 
+/*
+ * Sidecars are found by name and so do not move with their symlinks.  Where
+ * both have one, it is the exchange of these that counts.
+ */
+static int exchange_sidecars(const struct spot *a, bool in_a, const struct spot *b, bool in_b)
+{
+	char a_name[64];
+	char b_name[64];
+
+	if (!in_a || !in_b)
+		return in_a ? carry_sidecar(a, b) : in_b ? carry_sidecar(b, a) : 0;
+	links_sidecar_name(a->stored.name, a_name);
+	links_sidecar_name(b->stored.name, b_name);
+	return renameat2(a->dirfd, a_name, b->dirfd, b_name, RENAME_EXCHANGE) ? -errno : 0;
+}
+
+static int exchange_entries(const struct spot *a, const struct spot *b)
+{
+	bool in_a = has_sidecar(a);
+	bool in_b = has_sidecar(b);
+	int r = exchange_sidecars(a, in_a, b, in_b);
+
+	if (!r && renameat2(a->dirfd, a->stored.name, b->dirfd, b->stored.name, RENAME_EXCHANGE)) {
+		r = -errno;
+		if (in_a && in_b)
+			(void)exchange_sidecars(a, in_a, b, in_b);
+	}
+	/* The copy under the name of the one that has none. */
+	if (in_a && !in_b)
+		links_sidecar_remove(r ? b->dirfd : a->dirfd, r ? b->stored.name : a->stored.name);
+	if (in_b && !in_a)
+		links_sidecar_remove(r ? a->dirfd : b->dirfd, r ? a->stored.name : b->stored.name);
+	return r;
+}
+
 static int exchange(struct tree *t, struct io *io, struct spot *a, const struct stat *a_st,
 		    struct spot *b, const struct stat *b_st)
 {
@@ -312,8 +388,8 @@ static int exchange(struct tree *t, struct io *io, struct spot *a, const struct 
 	r = prepare(t, io, &there);
 	if (!r)
 		r = prepare(t, io, &back);
-	if (!r && renameat2(a->dirfd, a->stored.name, b->dirfd, b->stored.name, RENAME_EXCHANGE))
-		r = -errno;
+	if (!r)
+		r = exchange_entries(a, b);
 	if (!r) {
 		conclude(t, &there);
 		conclude(t, &back);

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
 
 #include "base/bytes.h"
 #include "file_fixture.h"
@@ -98,8 +99,7 @@ static void model_write(struct model *m)
 
 	if (offset + size > 300 * BLOCK)
 		return;
-	for (size_t i = 0; i < size; i++)
-		io->data[IO_DATA + i] = pattern(offset + i, m->fill);
+	pattern(io->data + IO_DATA, offset, size, m->fill);
 	assert_int_equal(file_write(m->file, io, append ? 0 : offset, size, append, &bad), 0);
 	image_write(&image, offset, size, m->fill++);
 	m->big |= offset + size > FORMAT_SMALL_MAX;
@@ -273,7 +273,7 @@ static void impossible_requests_are_refused(void **state)
 
 	(void)state;
 	assert_int_equal(write_fill(f, FORMAT_MAX_LENGTH, 1, 2), -EFBIG);
-	assert_int_equal(write_fill(f, UINT64_MAX, 1, 2), -EFBIG);
+	assert_int_equal(file_write(f, io, UINT64_MAX, 1, false, &bad), -EFBIG);
 	assert_int_equal(resize(f, FORMAT_MAX_LENGTH + 1), -EFBIG);
 	assert_int_equal(file_write(f, io, 0, 0, false, &bad), -EINVAL);
 	assert_int_equal(file_write(f, io, 0, IO_MAX_SIZE + 1, false, &bad), -EINVAL);
@@ -593,7 +593,7 @@ static void a_dirty_file_that_was_cut_gives_no_wrong_data(void **state)
 	struct file *f = file_opened(backing, true);
 
 	(void)state;
-	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte: DIRTY now */
+	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte, but DIRTY now */
 	file_close(f);
 	backing_save(backing, &backup);
 	for (uint64_t page = 0; page < backup.size + 3 * BLOCK; page += BLOCK)
@@ -745,6 +745,76 @@ static void two_files_never_share_an_id(void **state)
 	close(backings[1]);
 }
 
+/* ---- many threads ---------------------------------------------------------- */
+
+enum { SHARED_BLOCKS = 52, ROUNDS = 400 };
+
+static struct file *shared;
+
+/* Read runs while they are written: each block is of one write. */
+static void *reader(void *arg)
+{
+	static char torn[] = "a block of two writes";
+	static char failed[] = "a read that failed";
+	unsigned int random = (unsigned int)(uintptr_t)arg;
+	char *complaint = NULL;
+	struct io *mine;
+
+	if (io_new(&store, &mine))
+		return failed;
+	for (int i = 0; i < ROUNDS && !complaint; i++) {
+		uint64_t first = (uint64_t)(rand_r(&random) % SHARED_BLOCKS);
+		const void *data;
+		size_t done;
+		uint64_t bad;
+
+		if (file_read(shared, mine, first * BLOCK, 9 * BLOCK, &data, &done, &bad))
+			complaint = failed;
+		for (const char *p = data; !complaint && done; p += BLOCK, done -= BLOCK)
+			if (memcmp(p, p + 1, BLOCK - 1) != 0)
+				complaint = torn;
+	}
+	io_free(mine);
+	return complaint;
+}
+
+static void change_shared(unsigned int *random)
+{
+	uint64_t first = (uint64_t)(rand_r(random) % SHARED_BLOCKS);
+	size_t n = 1 + (size_t)rand_r(random) % 6;
+	uint64_t bad;
+
+	for (size_t i = 0; i < n; i++)
+		memset(io->data + IO_DATA + i * BLOCK, rand_r(random), BLOCK);
+	assert_int_equal(file_write(shared, io, first * BLOCK, n * BLOCK, false, &bad), 0);
+	if (rand_r(random) % 20 == 0)
+		assert_int_equal(resize(shared, first * BLOCK), 0);
+	if (rand_r(random) % 20 == 0)
+		assert_int_equal(file_settle(shared, io, true), 0);
+}
+
+static void readers_beside_a_writer_see_whole_blocks(void **state)
+{
+	int backing = backing_new();
+	unsigned int random = 7;
+	pthread_t threads[2];
+	void *complaints[2];
+
+	(void)state;
+	fixture_suite(CIPHER_AES_256_GCM);
+	shared = file_made(backing);
+	for (uintptr_t i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, reader, (void *)(i + 1)), 0);
+	for (int i = 0; i < ROUNDS; i++)
+		change_shared(&random);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_join(threads[i], &complaints[i]), 0);
+	for (int i = 0; i < 2; i++)
+		assert_null(complaints[i]);
+	file_close(shared);
+	close(backing);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -773,6 +843,7 @@ int main(void)
 		cmocka_unit_test(an_unbound_file_is_at_home_everywhere),
 		cmocka_unit_test(binding_a_changed_file_leaves_it_dirty),
 		cmocka_unit_test(two_files_never_share_an_id),
+		cmocka_unit_test(readers_beside_a_writer_see_whole_blocks),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_engine, fixture_engine_end);

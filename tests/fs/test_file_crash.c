@@ -18,9 +18,9 @@
 /* ---- the calls ------------------------------------------------------------- */
 
 enum fate {
-	LIVE,  /* calls pass and are counted */
-	DIE,   /* from the chosen call on nothing reaches the file */
-	FAIL,  /* the chosen call fails, later ones pass */
+	LIVE, /* calls pass and are counted */
+	DIE,  /* from the chosen call on nothing reaches the file */
+	FAIL, /* the chosen call fails, later ones pass */
 	FILL, /* the chosen call fails and so do later ones */
 };
 
@@ -314,7 +314,7 @@ static void assert_old_or_new(struct file *f)
 /* The change is made on a file like `found` by the next mount, and stands. */
 static void assert_usable(int backing, struct file *f, const struct change *change)
 {
-	static const struct change more = { WRITE, 100, 60 * BLOCK };
+	static const struct change more = { WRITE, 47 * BLOCK + 100, 2 * BLOCK };
 
 	assert_int_equal(perform(f, change, 77), 0);
 	image_change(&found, change, 77);
@@ -336,10 +336,33 @@ static void assert_usable(int backing, struct file *f, const struct change *chan
 static void assert_settles(int backing)
 {
 	struct file *f = file_opened(backing, false);
+	uint64_t size = backing_size(backing);
 
 	read_all(f);
+	assert_true(size == format_big_size(found.length) ||
+		    (size < BLOCK && size == format_small_size(found.length)));
 	assert_int_equal(file_settle(f, io, false), 0);
 	assert_false(header_on_disk(backing).flags & FORMAT_DIRTY);
+	file_close(f);
+	assert_content_afresh(backing, &found);
+}
+
+/* It can be extended by a hole, also when it was opened for reading at first. */
+static void assert_extends(int backing, const struct backup *left, bool read_first)
+{
+	struct file *f;
+
+	backing_put(backing, left);
+	assert_int_equal(file_open(&store, io,
+				   backing_again(backing, read_first ? O_RDONLY : O_RDWR),
+				   !read_first, false, &f),
+			 0);
+	read_all(f);
+	if (read_first)
+		file_upgrade(f, backing_again(backing, O_RDWR));
+	image_resize(&found, found.length + 3 * BLOCK);
+	assert_int_equal(resize(f, found.length), 0);
+	assert_content(f, &found);
 	file_close(f);
 	assert_content_afresh(backing, &found);
 }
@@ -391,6 +414,7 @@ static void die_again(int backing, const struct change *change)
 		assert_old_or_new(f);
 		backing_save(backing, &twice);
 		assert_usable(backing, f, change);
+		assert_extends(backing, &twice, false);
 		backing_put(backing, &twice);
 		assert_settles(backing);
 		next_place(more, &at, &cut);
@@ -408,6 +432,8 @@ static void check_after_death(int backing, const struct change *change)
 	f = file_opened(backing, false);
 	assert_old_or_new(f);
 	assert_usable(backing, f, change);
+	assert_extends(backing, &once, false);
+	assert_extends(backing, &once, true);
 	backing_put(backing, &once);
 	assert_settles(backing);
 
@@ -452,10 +478,9 @@ static void in_scenarios(void (*check)(const struct scenario *s))
 {
 	for (int i = 0; i < N_SCENARIOS; i++) {
 		current = &scenarios[i];
-		if (getenv("CRASH_VERBOSE"))
-			fprintf(stderr, "%s\n", current->name);
 		check(current);
 	}
+	current = NULL;
 }
 
 static void die_settled(const struct scenario *s)
@@ -574,12 +599,12 @@ static void a_full_disk_loses_no_block(void **state)
 	in_scenarios(fail_on);
 }
 
-/* Say where it was. */
+/* Say where it was that a test failed. */
 static int name_scenario(void **state)
 {
 	(void)state;
 	if (current)
-		print_message("last: %s, call %d, cut %zu\n", current->name, fate.at, fate.cut);
+		print_message("in: %s, call %d, cut %zu\n", current->name, fate.at, fate.cut);
 	disarm();
 	return 0;
 }

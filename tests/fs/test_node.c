@@ -532,6 +532,7 @@ static void *client(void *arg)
 static void threads_share_the_table(void **state)
 {
 	pthread_t threads[THREADS];
+	void *complaints[THREADS];
 	int before = open_fds();
 
 	(void)state;
@@ -543,12 +544,10 @@ static void threads_share_the_table(void **state)
 	}
 	for (uintptr_t i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, client, (void *)(i + 1)), 0);
-	for (int i = 0; i < THREADS; i++) {
-		void *complaint;
-
-		assert_int_equal(pthread_join(threads[i], &complaint), 0);
-		assert_null(complaint);
-	}
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], &complaints[i]), 0);
+	for (int i = 0; i < THREADS; i++)
+		assert_null(complaints[i]);
 	/* Everything was given back: nothing is known, nothing is open. */
 	for (int i = 0; i < DIRS; i++)
 		assert_null(nodes_find(nodes, &dir_stats[i]));

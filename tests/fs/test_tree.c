@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -7,6 +8,7 @@
 
 #include <errno.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <sys/xattr.h>
 
 #include "file_fixture.h"
@@ -23,12 +25,13 @@ static const struct caller me;
 /* ---- the backing's answer to a rename, where a test asks for one -------------- */
 
 static int rename_error;
+static int renames_before_error;
 
 int __real_renameat2(int from, const char *old, int to, const char *now, unsigned int flags);
 int __wrap_renameat2(int from, const char *old, int to, const char *now, unsigned int flags);
 int __wrap_renameat2(int from, const char *old, int to, const char *now, unsigned int flags)
 {
-	if (!rename_error)
+	if (!rename_error || renames_before_error-- > 0)
 		return __real_renameat2(from, old, to, now, flags);
 	errno = rename_error;
 	rename_error = 0;
@@ -700,6 +703,10 @@ static void anything_can_be_renamed_over_what_it_may_replace(void **state)
 			} else {
 				assert_int_equal(try_lookup(root, a), -ENOENT);
 				assert_kind(kind, root, b, 'a');
+				if (kind != DIR_KIND) {
+					assert_int_equal(tree_unlink(tree, root, b), 0);
+					assert_int_equal(backing_count(root), 1);
+				}
 			}
 			teardown(NULL);
 			setup(NULL);
@@ -767,27 +774,45 @@ static void impossible_renames_change_nothing(void **state)
 	assert_file(lookup(lookup(root, "a"), "b"), "f", "content");
 }
 
+/* The backing refuses the system call after so many others. */
+static void refuse_rename(enum kind kind, unsigned int flags, int others)
+{
+	const char *a = name_for(kind, 'a');
+	const char *b = name_for(kind, 'b');
+	bool over_empty = kind == DIR_KIND && !flags;
+
+	make_kind(kind, root, a, 'a');
+	if (over_empty)
+		make_dir(root, b);
+	else
+		make_kind(kind, root, b, 'b');
+	rename_error = EIO;
+	renames_before_error = others;
+	if (move(root, a, root, b, flags) == 0) {
+		assert_int_equal(rename_error, EIO); /* there were fewer */
+		rename_error = 0;
+		return;
+	}
+	assert_int_equal(rename_error, 0);
+	for (int settled = 0; settled < 2; settled++) {
+		assert_kind(kind, root, a, 'a');
+		if (over_empty)
+			assert_int_equal(entries_in(lookup(root, b)), 0);
+		else
+			assert_kind(kind, root, b, 'b');
+		remount_settled();
+	}
+}
+
 static void a_rename_that_the_backing_refuses_changes_nothing(void **state)
 {
 	(void)state;
 	for (enum kind kind = 0; kind < N_KINDS; kind++)
-		for (unsigned int flags = 0; flags <= RENAME_EXCHANGE; flags += RENAME_EXCHANGE) {
-			const char *a = name_for(kind, 'a');
-			const char *b = name_for(kind, 'b');
-
-			make_kind(kind, root, a, 'a');
-			if (kind == DIR_KIND && !flags)
-				make_dir(root, b);
-			else
-				make_kind(kind, root, b, 'b');
-			rename_error = EIO;
-			assert_int_equal(move(root, a, root, b, flags), -EIO);
-			remount();
-			assert_kind(kind, root, a, 'a');
-			if (kind == DIR_KIND && !flags)
-				assert_int_equal(entries_in(lookup(root, b)), 0);
-			else
-				assert_kind(kind, root, b, 'b');
+		for (int others = 0; others < 2; others++) {
+			refuse_rename(kind, 0, others);
+			teardown(NULL);
+			setup(NULL);
+			refuse_rename(kind, RENAME_EXCHANGE, others);
 			teardown(NULL);
 			setup(NULL);
 		}
@@ -908,8 +933,8 @@ static void settling_after_an_interrupted_rename_leaves_one_place(void **state)
 		enum kind kind = bound_kinds[i];
 
 		make_kind(kind, root, "a", 'a');
+		remount_settled();
 		assert_int_equal(move(root, "a", root, "b", 0), 0);
-		remount();
 		move_by_hand(root, "b", root, "a", 0);
 		remount();
 		assert_kind(kind, root, "a", 'a');
@@ -1212,6 +1237,215 @@ static void setting_modes_and_times_touches_nothing_else(void **state)
 	assert_file(root, "f", "content");
 }
 
+/* ---- many threads ---------------------------------------------------------------------------- */
+
+enum { CLIENTS = 3, ROUNDS = 500, SHARED_NAMES = 6 };
+
+static struct node *shared_dirs[2];
+
+/*
+ * The kernel lets nobody look into a directory while entries of it are made,
+ * moved or removed.  What is known already may be opened and used meanwhile.
+ */
+static pthread_rwlock_t dir_locks[2] = { PTHREAD_RWLOCK_INITIALIZER, PTHREAD_RWLOCK_INITIALIZER };
+
+static const char *shared_name(unsigned int *random)
+{
+	static const char *const names[SHARED_NAMES] = { "a", "b", "c", "d", "e", "f" };
+
+	return names[(unsigned int)rand_r(random) % SHARED_NAMES];
+}
+
+/* What a file may hold: one line, whoever wrote it. */
+static bool use_file(struct io *mine, struct node *file)
+{
+	static const char line[] = "a line that all write";
+	const void *data;
+	size_t done;
+	bool keep;
+	bool good = true;
+	int r = tree_open(tree, mine, file, O_RDWR, &keep);
+
+	if (r)
+		return r == -ENOENT || r == -ESTALE; /* unlinked meanwhile */
+	memcpy(mine->data + IO_DATA, line, sizeof(line));
+	good = !tree_write(tree, mine, file, 0, sizeof(line), false) &&
+	       !tree_read(tree, mine, file, 0, 100, &data, &done) && done == sizeof(line) &&
+	       !memcmp(data, line, done);
+	tree_release(tree, file);
+	return good;
+}
+
+static bool make_and_use(struct io *mine, int in, const char *name)
+{
+	struct tree_entry entry;
+	bool good;
+	int r;
+
+	pthread_rwlock_wrlock(&dir_locks[in]);
+	r = tree_create(tree, mine, shared_dirs[in], name, 0600, &me, &entry);
+	pthread_rwlock_unlock(&dir_locks[in]);
+	if (!r) {
+		tree_release(tree, entry.node);
+	} else if (r == -EEXIST) {
+		pthread_rwlock_rdlock(&dir_locks[in]);
+		r = tree_lookup(tree, shared_dirs[in], name, &entry);
+		pthread_rwlock_unlock(&dir_locks[in]);
+	}
+	if (r)
+		return r == -ENOENT;
+	good = use_file(mine, entry.node);
+	nodes_forget(tree_nodes(tree), entry.node, 1);
+	return good;
+}
+
+static bool list_all(struct node *in)
+{
+	struct listing_item item;
+	struct listing *l;
+	bool good = true;
+	off_t at = 0;
+
+	if (tree_opendir(tree, in, &l))
+		return false;
+	for (; !tree_list(tree, l, at, &item); at = item.next) {
+		struct tree_entry entry;
+
+		if (item.is_dot)
+			continue;
+		good = good && !item.damaged;
+		if (!tree_list_lookup(tree, l, &item, &entry))
+			nodes_forget(tree_nodes(tree), entry.node, 1);
+	}
+	tree_closedir(tree, l);
+	return good;
+}
+
+static bool remove_one(int in, const char *name)
+{
+	int r;
+
+	pthread_rwlock_wrlock(&dir_locks[in]);
+	r = tree_unlink(tree, shared_dirs[in], name);
+	pthread_rwlock_unlock(&dir_locks[in]);
+	return !r || r == -ENOENT;
+}
+
+static bool rename_one(struct io *mine, int from, int to, unsigned int *random)
+{
+	const char *old = shared_name(random);
+	int r;
+
+	pthread_rwlock_wrlock(&dir_locks[0]);
+	pthread_rwlock_wrlock(&dir_locks[1]);
+	r = tree_rename(tree, mine, shared_dirs[from], old, shared_dirs[to], shared_name(random),
+			rand_r(random) % 2 ? RENAME_EXCHANGE : 0);
+	pthread_rwlock_unlock(&dir_locks[1]);
+	pthread_rwlock_unlock(&dir_locks[0]);
+	return !r || r == -ENOENT;
+}
+
+static bool one_round(struct io *mine, unsigned int *random)
+{
+	int in = rand_r(random) % 2;
+	bool good = true;
+
+	switch (rand_r(random) % 8) {
+	case 0:
+		return remove_one(in, shared_name(random));
+	case 1:
+	case 2:
+		return rename_one(mine, in, rand_r(random) % 2, random);
+	case 3:
+		pthread_rwlock_rdlock(&dir_locks[in]);
+		good = list_all(shared_dirs[in]);
+		pthread_rwlock_unlock(&dir_locks[in]);
+		return good;
+	case 4:
+		tree_settle(tree, mine, true);
+		return true;
+	default:
+		return make_and_use(mine, in, shared_name(random));
+	}
+}
+
+static void *client(void *arg)
+{
+	static char failed[] = "an answer that cannot be";
+	unsigned int random = (unsigned int)(uintptr_t)arg;
+	char *complaint = NULL;
+	struct io *mine;
+
+	if (io_new(&store, &mine))
+		return failed;
+	for (int i = 0; i < ROUNDS && !complaint; i++)
+		if (!one_round(mine, &random))
+			complaint = failed;
+	io_free(mine);
+	return complaint;
+}
+
+static void threads_share_the_tree(void **state)
+{
+	pthread_t threads[CLIENTS];
+	void *complaints[CLIENTS];
+
+	(void)state;
+	shared_dirs[0] = make_dir(root, "x");
+	shared_dirs[1] = make_dir(root, "y");
+	for (uintptr_t i = 0; i < CLIENTS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, client, (void *)(i + 1)), 0);
+	for (int i = 0; i < CLIENTS; i++)
+		assert_int_equal(pthread_join(threads[i], &complaints[i]), 0);
+	for (int i = 0; i < CLIENTS; i++)
+		assert_null(complaints[i]);
+	remount_settled();
+	for (int i = 0; i < 2; i++) {
+		struct node *in = lookup(root, i ? "y" : "x");
+
+		for (char name[] = "a"; name[0] <= 'f'; name[0]++) {
+			int r = try_open(in, name);
+
+			assert_true(!r || r == -ENOENT);
+		}
+	}
+}
+
+static atomic_bool settle_enough;
+
+static void *settle_all_the_time(void *arg)
+{
+	struct io *mine = arg;
+
+	while (!atomic_load(&settle_enough))
+		tree_settle(tree, mine, true);
+	return NULL;
+}
+
+static void a_directory_can_be_removed_while_it_is_settled(void **state)
+{
+	pthread_t settler;
+	struct io *mine;
+	int r = 0;
+
+	(void)state;
+	assert_int_equal(io_new(&store, &mine), 0);
+	atomic_store(&settle_enough, false);
+	assert_int_equal(pthread_create(&settler, NULL, settle_all_the_time, mine), 0);
+	for (int i = 0; i < 300 && !r; i++) {
+		struct node *made = make_dir(root, "old");
+
+		r = tree_rename(tree, io, root, "old", root, "new", 0);
+		if (!r)
+			r = tree_rmdir(tree, root, "new");
+		nodes_forget(tree_nodes(tree), made, 1);
+	}
+	atomic_store(&settle_enough, true);
+	assert_int_equal(pthread_join(settler, NULL), 0);
+	io_free(mine);
+	assert_int_equal(r, 0);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1256,6 +1490,8 @@ int main(void)
 		test(attributes_belong_to_one_file),
 		test(a_directorys_record_is_none_of_its_attributes),
 		test(setting_modes_and_times_touches_nothing_else),
+		test(threads_share_the_tree),
+		test(a_directory_can_be_removed_while_it_is_settled),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_engine, fixture_engine_end);

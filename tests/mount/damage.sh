@@ -157,7 +157,11 @@ for name in good renamed header1 header2; do
 done
 cmp "$work/mirror.good" "$mnt/dir/inside"
 
-step "damaged files can be removed"
+step "damaged files can be overwritten and removed"
+for name in both_headers empty; do
+	echo over >"$mnt/$name"
+	same "what was written over a damaged file" "$(cat "$mnt/$name")" over
+done
 rm "$mnt"/{block,far,tag,small,both_headers,swap1,swap2,copied,cut,grown,empty,soft1,soft2}
 rm -f "$mnt/fifo" "$mnt/link" "$mnt/fifo_now" "$mnt/link_now"
 echo again >"$mnt/cut"

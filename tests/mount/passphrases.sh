@@ -19,6 +19,7 @@ if pid == 0:
     os.execv(sys.argv[2], sys.argv[2:])
 said = b""
 typed = 0
+ended = 0
 end = time.monotonic() + 120
 quiet = 0
 while time.monotonic() < end:
@@ -33,6 +34,9 @@ while time.monotonic() < end:
         said += some
         quiet = 0
         continue
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    if ended:
+        break  # with a sanitizer the daemon's helpers keep the terminal open
     quiet += 1
     hidden = not termios.tcgetattr(master)[3] & termios.ECHO
     if hidden and quiet >= 2 and typed < len(answers):
@@ -41,7 +45,9 @@ while time.monotonic() < end:
         quiet = 0
 else:
     sys.exit("FAILED: it never ended; it said: " + said.decode())
-status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+if not ended:
+    status = os.waitpid(pid, 0)[1]
+status = os.waitstatus_to_exitcode(status)
 sys.stdout.write(said.decode())
 for answer in answers:
     if answer.encode() in said:
