@@ -1432,7 +1432,7 @@ static void a_directory_can_be_removed_while_it_is_settled(void **state)
 	assert_int_equal(io_new(&store, &mine), 0);
 	atomic_store(&settle_enough, false);
 	assert_int_equal(pthread_create(&settler, NULL, settle_all_the_time, mine), 0);
-	for (int i = 0; i < 300 && !r; i++) {
+	for (int i = 0; i < 5000 && !r; i++) {
 		struct node *made = make_dir(root, "old");
 
 		r = tree_rename(tree, io, root, "old", root, "new", 0);
