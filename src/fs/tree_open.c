@@ -162,6 +162,9 @@ void tree_file_put(struct tree *t, struct node *node)
 	pthread_mutex_lock(&node->lock);
 	if (--node->opens == 0) {
 		f = node->file;
+		/* Before anybody can open it anew and find nothing left to sync. */
+		if (file_is_unsettled(f) && (!file_is_suspect(f) || file_was_changed(f)))
+			tree_settle_later(t, node);
 		node->file = NULL;
 		node->trusted = !file_is_suspect(f);
 		node->seen = !fstat(file_fd(f), &st);
@@ -171,10 +174,6 @@ void tree_file_put(struct tree *t, struct node *node)
 		}
 	}
 	pthread_mutex_unlock(&node->lock);
-	if (!f)
-		return;
-	if (file_is_unsettled(f) && (!file_is_suspect(f) || file_was_changed(f)))
-		tree_settle_later(t, node);
 	file_close(f);
 }
 
@@ -508,16 +507,20 @@ static void sync_backing(struct tree *t)
 
 static void settle_node(struct tree *t, struct io *io, struct node *node, bool synced)
 {
-	pthread_rwlock_rdlock(&t->rename_lock);
-	if (node->type == S_IFREG)
+	if (node->type == S_IFREG) {
+		pthread_rwlock_rdlock(&t->rename_lock);
 		settle_file(t, io, node, synced);
-	else if (node->type == S_IFDIR)
-		(void)settle_dir(t, node); /* else two bindings stay */
-	pthread_rwlock_unlock(&t->rename_lock);
-	if (node->type == S_IFLNK) {
-		/* It gets a new inode: nobody may look at it meanwhile. */
+		pthread_rwlock_unlock(&t->rename_lock);
+	} else {
+		/*
+		 * A link gets a new inode, and a record must not come back into a
+		 * directory that is being removed: nobody may look meanwhile.
+		 */
 		pthread_rwlock_wrlock(&t->rename_lock);
-		(void)settle_link(t, node);
+		if (node->type == S_IFDIR)
+			(void)settle_dir(t, node); /* else two bindings stay */
+		else
+			(void)settle_link(t, node);
 		pthread_rwlock_unlock(&t->rename_lock);
 	}
 	nodes_unref(t->nodes, node);

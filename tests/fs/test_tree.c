@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -1410,6 +1411,41 @@ static void threads_share_the_tree(void **state)
 	}
 }
 
+static atomic_bool settle_enough;
+
+static void *settle_all_the_time(void *arg)
+{
+	struct io *mine = arg;
+
+	while (!atomic_load(&settle_enough))
+		tree_settle(tree, mine, true);
+	return NULL;
+}
+
+static void a_directory_can_be_removed_while_it_is_settled(void **state)
+{
+	pthread_t settler;
+	struct io *mine;
+	int r = 0;
+
+	(void)state;
+	assert_int_equal(io_new(&store, &mine), 0);
+	atomic_store(&settle_enough, false);
+	assert_int_equal(pthread_create(&settler, NULL, settle_all_the_time, mine), 0);
+	for (int i = 0; i < 5000 && !r; i++) {
+		struct node *made = make_dir(root, "old");
+
+		r = tree_rename(tree, io, root, "old", root, "new", 0);
+		if (!r)
+			r = tree_rmdir(tree, root, "new");
+		nodes_forget(tree_nodes(tree), made, 1);
+	}
+	atomic_store(&settle_enough, true);
+	assert_int_equal(pthread_join(settler, NULL), 0);
+	io_free(mine);
+	assert_int_equal(r, 0);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1455,6 +1491,7 @@ int main(void)
 		test(a_directorys_record_is_none_of_its_attributes),
 		test(setting_modes_and_times_touches_nothing_else),
 		test(threads_share_the_tree),
+		test(a_directory_can_be_removed_while_it_is_settled),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_engine, fixture_engine_end);
