@@ -74,6 +74,8 @@ void tree_settle_later(struct tree *t, struct node *node);
  * interrupted operations but not its record; -ENOTEMPTY or another -errno.
  */
 int tree_clear_out(struct tree *t, int dirfd);
+/* What st says lay at spot is gone from there; its inode is still held by somebody. */
+void tree_forget_name(struct tree *t, const struct spot *spot, const struct stat *st);
 
 /* tree_rename.c */
 

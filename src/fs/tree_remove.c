@@ -13,7 +13,7 @@
 
 #include "base/fdio.h"
 
-static void forget_name(struct tree *t, const struct spot *spot, const struct stat *st)
+void tree_forget_name(struct tree *t, const struct spot *spot, const struct stat *st)
 {
 	struct node *node = nodes_find(t->nodes, st);
 
@@ -44,7 +44,7 @@ int tree_unlink(struct tree *t, struct node *dir, const char *name)
 	names_sidecar_remove(spot.dirfd, spot.stored.name);
 	if (S_ISLNK(st.st_mode))
 		links_sidecar_remove(spot.dirfd, spot.stored.name);
-	forget_name(t, &spot, &st);
+	tree_forget_name(t, &spot, &st);
 out:
 	fdio_close(fd);
 	spot_put(t, &spot);
@@ -134,7 +134,7 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 	}
 	if (!r) {
 		names_sidecar_remove(spot.dirfd, spot.stored.name);
-		forget_name(t, &spot, &st);
+		tree_forget_name(t, &spot, &st);
 	}
 out:
 	fdio_close(fd);

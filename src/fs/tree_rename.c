@@ -203,18 +203,6 @@ static void finish(struct tree *t, struct move *m)
 
 /* ---- the call ------------------------------------------------------------ */
 
-/* What lay under the new name is gone. */
-static void forget_overwritten(struct tree *t, const struct spot *spot, const struct stat *st)
-{
-	struct node *node = nodes_find(t->nodes, st);
-
-	if (!node)
-		return;
-	nodes_unlinked(t->nodes, node, spot->dir, spot->stored.name,
-		       S_ISDIR(st->st_mode) || st->st_nlink <= 1);
-	nodes_unref(t->nodes, node);
-}
-
 static bool same_spot(const struct spot *a, const struct spot *b)
 {
 	return a->dir == b->dir && !strcmp(a->stored.name, b->stored.name);
@@ -319,7 +307,7 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	if (exists && S_ISLNK(there->st_mode) && !has_sidecar(m->to))
 		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
 	if (exists)
-		forget_overwritten(t, m->to, there);
+		tree_forget_name(t, m->to, there);
 	conclude(t, m);
 	return 0;
 }

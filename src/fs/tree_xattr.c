@@ -109,8 +109,8 @@ static int target_sealed(struct tree *t, struct io *io, struct node *node, bool 
 }
 
 /* For the attribute `name`: 0, -EOPNOTSUPP for a namespace we have not, -errno. */
-static int target_get(struct tree *t, struct io *io, struct node *node, const char *name, bool write,
-		      struct target *target)
+static int target_get(struct tree *t, struct io *io, struct node *node, const char *name,
+		      bool write, struct target *target)
 {
 	if (is_user(name))
 		return target_sealed(t, io, node, write, target);
