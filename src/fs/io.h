@@ -22,6 +22,8 @@
 #include "fs/format.h"
 
 enum {
+	IO_REQUEST_HEAD = 80,				  /* bytes of a WRITE before its payload */
+	IO_REQUEST = FORMAT_BLOCK_SIZE - IO_REQUEST_HEAD, /* requests are received here */
 	IO_DATA = FORMAT_BLOCK_SIZE,
 	IO_EDGE = 258 * FORMAT_BLOCK_SIZE,
 	IO_MAX_BLOCKS = 257,	   /* blocks that 1 MiB may touch */

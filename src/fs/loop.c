@@ -18,11 +18,7 @@
 
 #include "base/log.h"
 
-enum {
-	/* fuse_in_header and fuse_write_in: what comes before the payload. */
-	WRITE_HEAD_SIZE = 80,
-	IDLE_TICKS = 5,
-};
+enum { IDLE_TICKS = 5 };
 
 struct thread {
 	pthread_t id;
@@ -58,7 +54,7 @@ static int catch_wakeups(void)
 static int serve_one(struct thread *self)
 {
 	struct fuse_session *se = self->loop->se;
-	struct fuse_buf buf = { .mem = self->io->data + IO_DATA - WRITE_HEAD_SIZE };
+	struct fuse_buf buf = { .mem = self->io->data + IO_REQUEST };
 	int n = fuse_session_receive_buf(se, &buf);
 
 	if (n == -EINTR) {

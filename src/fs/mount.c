@@ -378,6 +378,8 @@ static int do_mount(struct mount *m)
 	if (fuse_session_mount(m->session, m->mountpoint))
 		return unusable(m->mountpoint, "mounting failed (see the line above)");
 	m->mounted = true;
+	m->context.session = m->session;
+	ops_amend(m->session);
 	return 0;
 }
 

@@ -55,6 +55,7 @@ struct node {
 	struct timespec seen_mtime;
 	int64_t seen_size;
 
+	bool told_set_id;	/* atomic: the kernel was told of set-id bits */
 	uint64_t damage_logged; /* block last spoken of in the log, + 1 */
 
 	/* Guarded by the settle list's lock. */

@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "fs/links.h"
+#include "fs/wire.h"
 #include "fs/xattrs.h"
 
 /* Replies are put together in the slot, far behind a request's arguments. */
@@ -26,6 +29,12 @@ static char *reply_buffer(void)
 {
 	my_io->used = true;
 	return (char *)my_io->data + REPLY_AT;
+}
+
+/* The request at hand takes the set-id bits of its file away. */
+static bool kills_set_id(void)
+{
+	return wire_kills_set_id(my_io->data + IO_REQUEST);
 }
 
 static struct ops_context *context(fuse_req_t req)
@@ -58,8 +67,27 @@ static void reply_result(fuse_req_t req, int r)
 	(void)fuse_reply_err(req, -r); /* a caller that is gone needs none */
 }
 
+/* What the kernel is about to be told of a node. */
+static void remember(struct node *node, const struct stat *st)
+{
+	__atomic_store_n(&node->told_set_id, (st->st_mode & (S_ISUID | S_ISGID)) != 0,
+			 __ATOMIC_RELAXED);
+}
+
+/* The kernel keeps the mode it was told, unless it is told that it changed. */
+static void kill_set_id(fuse_req_t req, fuse_ino_t ino)
+{
+	struct node *node = node_of(req, ino);
+
+	if (!__atomic_exchange_n(&node->told_set_id, false, __ATOMIC_RELAXED))
+		return;
+	tree_kill_set_id(node);
+	(void)fuse_lowlevel_notify_inval_inode(context(req)->session, ino, -1, 0);
+}
+
 static struct fuse_entry_param param_of(fuse_req_t req, const struct tree_entry *entry)
 {
+	remember(entry->node, &entry->st);
 	return (struct fuse_entry_param){ .ino = (fuse_ino_t)(uintptr_t)entry->node,
 					  .attr = entry->st,
 					  .attr_timeout = context(req)->attr_timeout,
@@ -130,12 +158,14 @@ static void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 	fuse_reply_none(req);
 }
 
-static void reply_attr(fuse_req_t req, int r, const struct stat *st)
+static void reply_attr(fuse_req_t req, fuse_ino_t ino, int r, const struct stat *st)
 {
-	if (r)
+	if (r) {
 		reply_result(req, r);
-	else
-		(void)fuse_reply_attr(req, st, context(req)->attr_timeout);
+		return;
+	}
+	remember(node_of(req, ino), st);
+	(void)fuse_reply_attr(req, st, context(req)->attr_timeout);
 }
 
 static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -143,7 +173,7 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	struct stat st;
 
 	(void)fi;
-	reply_attr(req, tree_getattr(tree_of(req), node_of(req, ino), &st), &st);
+	reply_attr(req, ino, tree_getattr(tree_of(req), node_of(req, ino), &st), &st);
 }
 
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -159,7 +189,7 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	};
 	struct stat wanted = *attr;
 	struct stat st;
-	unsigned int valid = 0;
+	unsigned int valid = kills_set_id() ? TREE_KILL_SET_ID : 0;
 
 	(void)fi;
 	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
@@ -168,8 +198,8 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 		wanted.st_atim.tv_nsec = UTIME_NOW;
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		wanted.st_mtim.tv_nsec = UTIME_NOW;
-	reply_attr(req, tree_setattr(tree_of(req), my_io, node_of(req, ino), &wanted, valid, &st),
-		   &st);
+	reply_attr(req, ino,
+		   tree_setattr(tree_of(req), my_io, node_of(req, ino), &wanted, valid, &st), &st);
 }
 
 static void ops_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -243,6 +273,7 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct tree *t = tree_of(req);
 	struct node *node = node_of(req, ino);
+	bool kills = kills_set_id();
 	bool keep_cache;
 	int r = tree_open(t, my_io, node, fi->flags, &keep_cache);
 
@@ -250,6 +281,8 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_result(req, r);
 		return;
 	}
+	if (kills)
+		kill_set_id(req, ino);
 	fi->keep_cache = keep_cache;
 	if (fuse_reply_open(req, fi))
 		tree_release(t, node);
@@ -302,6 +335,7 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t si
 		      struct fuse_file_info *fi)
 {
 	uint8_t *payload = my_io->data + IO_DATA;
+	bool kills = kills_set_id();
 	int r;
 
 	/* The loop receives such that it lies there already. */
@@ -309,6 +343,8 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t si
 		memmove(payload, buf, size);
 	r = tree_write(tree_of(req), my_io, node_of(req, ino), (uint64_t)offset, size,
 		       fi->flags & O_APPEND);
+	if (!r && kills)
+		kill_set_id(req, ino);
 	if (r)
 		reply_result(req, r);
 	else
@@ -491,6 +527,38 @@ static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 static void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	reply_result(req, tree_removexattr(tree_of(req), my_io, node_of(req, ino), name));
+}
+
+/* ---- beside libfuse ------------------------------------------------------ */
+
+/* Nothing but INIT is under way until it is replied to. */
+static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
+{
+	struct ops_context *c = userdata;
+	ssize_t n = read(fd, buf, size);
+
+	if (n > 0 && !c->init_replied)
+		(void)wire_is_init(buf, (size_t)n, &c->offered);
+	return n;
+}
+
+static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct ops_context *c = userdata;
+
+	if (!c->init_replied) {
+		c->init_replied = true;
+		if (count == 2)
+			wire_amend_init(iov[1].iov_base, iov[1].iov_len, c->offered);
+	}
+	return writev(fd, iov, count);
+}
+
+void ops_amend(struct fuse_session *se)
+{
+	static const struct fuse_custom_io io = { .read = read_request, .writev = write_reply };
+
+	(void)fuse_session_custom_io(se, &io, fuse_session_fd(se));
 }
 
 /*

@@ -468,7 +468,7 @@ static int set_times(const struct handle *h, const struct stat *attr, unsigned i
 	return r ? -errno : 0;
 }
 
-static int set_size(struct tree *t, struct io *io, struct node *node, off_t size)
+static int set_size(struct tree *t, struct io *io, struct node *node, off_t size, bool kill_set_id)
 {
 	uint64_t bad;
 	int r = tree_file_get(t, io, node, true);
@@ -478,6 +478,8 @@ static int set_size(struct tree *t, struct io *io, struct node *node, off_t size
 	r = file_truncate(node->file, io, (uint64_t)size, &bad);
 	if (r > 0)
 		r = tree_damaged(t, node, bad, "does not authenticate");
+	if (!r && kill_set_id)
+		tree_kill_set_id(node);
 	tree_file_put(t, node);
 	return r;
 }
@@ -490,8 +492,10 @@ int tree_setattr(struct tree *t, struct io *io, struct node *node, const struct 
 
 	pthread_rwlock_rdlock(&t->rename_lock);
 	if (valid & TREE_SET_SIZE)
-		r = node->type == S_IFREG ? set_size(t, io, node, attr->st_size) : -EINVAL;
-	if (!r && valid & ~(unsigned int)TREE_SET_SIZE) {
+		r = node->type == S_IFREG
+			    ? set_size(t, io, node, attr->st_size, valid & TREE_KILL_SET_ID)
+			    : -EINVAL;
+	if (!r && valid & ~(unsigned int)(TREE_SET_SIZE | TREE_KILL_SET_ID)) {
 		r = handle_get(t, node, &h);
 		if (!r) {
 			if (valid & (TREE_SET_UID | TREE_SET_GID))

@@ -43,6 +43,7 @@ enum {
 	TREE_SET_SIZE = 1 << 3,
 	TREE_SET_ATIME = 1 << 4, /* st_atim, whose tv_nsec may be UTIME_NOW */
 	TREE_SET_MTIME = 1 << 5,
+	TREE_KILL_SET_ID = 1 << 6, /* as tree_kill_set_id */
 };
 
 /*
@@ -95,6 +96,8 @@ int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset,
 	      const void **data, size_t *done);
 int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
 	       bool append);
+/* Somebody without the right to them changed an open file: its set-id bits go. */
+void tree_kill_set_id(struct node *node);
 int tree_fsync(struct tree *t, struct node *node, bool data_only);
 int tree_fsyncdir(struct tree *t, struct node *dir);
 

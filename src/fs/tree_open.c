@@ -293,6 +293,16 @@ int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset
 	return r > 0 ? tree_damaged(t, node, bad, "does not authenticate") : r;
 }
 
+void tree_kill_set_id(struct node *node)
+{
+	const mode_t set_id = S_ISUID | S_ISGID;
+	struct stat st;
+
+	/* Unless we are privileged, writing took them away already. */
+	if (!fstat(file_fd(node->file), &st) && st.st_mode & set_id)
+		(void)!fchmod(file_fd(node->file), st.st_mode & 07777 & ~set_id);
+}
+
 /* ---- syncing ------------------------------------------------------------- */
 
 /* Records of dir and of all directories above it that are not durable yet. */

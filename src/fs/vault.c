@@ -29,6 +29,8 @@
 #include "fs/vault_why.h"
 
 enum {
+	/* A process whose mount is gone has not noticed at once. */
+	NOTICE_MS = 2000,
 	SETTLE_MS = 30 * 1000, /* how long a settling mount is waited for */
 	POLL_MS = 20,
 };
@@ -245,18 +247,22 @@ static int open_tree(struct vault *v)
 	return VAULT_DAMAGED;
 }
 
-/* Poll, because a lock with a limit on the wait needs signals otherwise. */
-static int wait_in_use(const struct vault *v, int operation)
+/*
+ * Get a lock, waiting for it at most limit_ms; why, if not NULL, is said when
+ * it has to be waited for.  Polls: a lock with a limit needs signals otherwise.
+ */
+static int wait_for_lock(const struct vault *v, int fd, int operation, int limit_ms,
+			 const char *why)
 {
 	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
 
-	for (int waited = 0; waited <= SETTLE_MS; waited += POLL_MS) {
-		if (!flock(v->fd, operation | LOCK_NB))
+	for (int waited = 0; waited <= limit_ms; waited += POLL_MS) {
+		if (!flock(fd, operation | LOCK_NB))
 			return 0;
 		if (errno != EWOULDBLOCK)
 			return -errno;
-		if (waited == 0)
-			log_info("%s: waiting for its last mount to settle", v->path);
+		if (waited == 0 && why)
+			log_info("%s: %s", v->path, why);
 		(void)nanosleep(&pause, NULL); /* shorter by a signal is fine */
 	}
 	return VAULT_IN_USE;
@@ -265,15 +271,18 @@ static int wait_in_use(const struct vault *v, int operation)
 static int lock(struct vault *v, enum vault_lock wanted)
 {
 	int operation = wanted == VAULT_EXCLUSIVE ? LOCK_EX : LOCK_SH;
+	int r;
 
 	v->lock = wanted;
 	if (wanted == VAULT_NO_LOCK)
 		return 0;
 	if (wanted == VAULT_EXCLUSIVE && faccessat(v->fd, ".", W_OK, AT_EACCESS))
 		return -errno;
-	if (flock(v->mounted_fd, operation | LOCK_NB))
-		return errno == EWOULDBLOCK ? VAULT_IN_USE : -errno;
-	return wait_in_use(v, operation);
+	r = wait_for_lock(v, v->mounted_fd, operation, NOTICE_MS, NULL);
+	if (r)
+		return r;
+	return wait_for_lock(v, v->fd, operation, SETTLE_MS,
+			     "waiting for its last mount to settle");
 }
 
 /* Neither copy is of use: never a vault, or one whose configuration is lost. */

@@ -80,11 +80,22 @@ step "a write by another takes set-id bits away"
 : >"$mnt/shared/suid"
 chmod 6777 "$mnt/shared/suid"
 as $bob sh -c "echo x >>$mnt/shared/suid"
-same "mode" "$(stat -c %a "$mnt/shared/suid")" 777
+same "mode after appending" "$(stat -c %a "$mnt/shared/suid")" 777
+chmod 6777 "$mnt/shared/suid"
+as $bob truncate -s 1 "$mnt/shared/suid"
+same "mode after cutting" "$(stat -c %a "$mnt/shared/suid")" 777
+chmod 6777 "$mnt/shared/suid"
+as $bob sh -c "echo x >$mnt/shared/suid"
+same "mode after overwriting" "$(stat -c %a "$mnt/shared/suid")" 777
+chmod 6777 "$mnt/shared/suid"
+echo x >>"$mnt/shared/suid"
+same "mode after root wrote" "$(stat -c %a "$mnt/shared/suid")" 6777
+chmod 777 "$mnt/shared/suid"
 
 remount_vault allow_other
 step "after a remount"
 check
+same "mode" "$(stat -c %a "$mnt/shared/suid")" 777
 denied as $bob cat "$mnt/shared/alice"
 
 step "without allow_other others see nothing"

@@ -138,12 +138,9 @@ if as_root; then
 	# A limit on processes does not bind root.
 	echo "   left out as root"
 else
-	(
-		ulimit -u 1
-		"$CRYPTFS_MOUNT" "$vault" "$mnt" -f -o "passfile=$passfile,workers=2" </dev/null >>"$log" 2>&1
-	) &
-	started+=("$!")
-	await 60 is_mounted || fail "no mount: $(cat "$log")"
+	mount_in_foreground workers=2
+	prlimit --pid "$(helper_processes | head -n 1)" --nproc=1:1
 	copy_in_and_out
+	same "lines about it in the log" "$(grep -c 'cannot start a worker' "$log")" 1
 	unmount_vault
 fi

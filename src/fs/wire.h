@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wire - what libfuse 3.14 leaves out of the kernel's protocol: capabilities
+ * that it takes but does not pass on in its reply to INIT, and flags of
+ * requests that it does not hand to the callbacks.  Bytes only; no I/O.
+ *
+ * libfuse/libfuse commits c9905341 (PARALLEL_DIROPS) and 3e283a1b
+ * (HANDLE_KILLPRIV_V2) say what later versions do; there this changes nothing.
+ */
+#ifndef FS_WIRE_H
+#define FS_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* If request, size bytes, is INIT: true, and what the kernel can do. */
+bool wire_is_init(const void *request, size_t size, uint32_t *offered);
+
+/*
+ * Ask, in the body of the reply to INIT, for what was offered and we serve:
+ * lookups of one directory side by side; and being told when a write takes
+ * set-id bits away, in place of a GETXATTR before every write.
+ */
+void wire_amend_init(void *reply, size_t size, uint32_t offered);
+
+/*
+ * Whether an OPEN, CREATE, WRITE or SETATTR request takes away the set-id
+ * bits of its file; the kernel leaves that to us.
+ */
+bool wire_kills_set_id(const void *request);
+
+#endif /* FS_WIRE_H */
