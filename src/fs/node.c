@@ -331,6 +331,16 @@ out:
 	return node;
 }
 
+void nodes_made(struct nodes *t, const struct stat *st)
+{
+	struct node *gone;
+
+	pthread_mutex_lock(&t->lock);
+	while ((gone = find(t, st)))
+		take_out(t, gone);
+	unlock(t);
+}
+
 void nodes_forget(struct nodes *t, struct node *node, uint64_t n)
 {
 	pthread_mutex_lock(&t->lock);
