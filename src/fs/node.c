@@ -16,7 +16,10 @@
 
 #include "base/fdio.h"
 
-enum { FIRST_BUCKETS = 1024 };
+enum {
+	FIRST_BUCKETS = 1024,
+	MAX_CLOSED = 4096, /* directories opened one through the other: bounds the stack */
+};
 
 /* One name of a node. */
 struct place {
@@ -504,10 +507,15 @@ static bool pin(struct nodes *t, struct node *dir, int *fd)
 
 static int open_dir(struct nodes *t, struct node *dir, int *fd)
 {
+	static _Thread_local unsigned int depth;
 	struct location at;
 	struct stat st;
-	int r = nodes_locate(t, dir, &at);
+	int r = -ENAMETOOLONG;
 
+	/* Locating it opens the directory it is in, and so on upwards. */
+	if (depth++ < MAX_CLOSED)
+		r = nodes_locate(t, dir, &at);
+	depth--;
 	if (r)
 		return r;
 	*fd = openat(at.dirfd, at.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
