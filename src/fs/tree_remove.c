@@ -109,6 +109,8 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 	struct spot spot;
 	struct stat st;
 	struct node *node = NULL;
+	bool open = false;
+	int node_fd;
 	int fd = -1;
 	int r;
 
@@ -122,6 +124,8 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 		goto out;
 	}
 	node = nodes_find(t->nodes, &st);
+	/* Opened while it can be: who stands in it still sees it, empty. */
+	open = node && !nodes_dirfd(t->nodes, node, &node_fd);
 	r = remove_dir(t, &spot, fd);
 	if (r == -EACCES && !t->privileged) {
 		/* Its own mode keeps us out, though its owner may remove it. */
@@ -137,6 +141,8 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 		forget_name(t, node, &spot, &st);
 	}
 out:
+	if (open)
+		nodes_dirfd_put(t->nodes, node);
 	if (node)
 		nodes_unref(t->nodes, node);
 	fdio_close(fd);
