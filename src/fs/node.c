@@ -16,7 +16,10 @@
 
 #include "base/fdio.h"
 
-enum { FIRST_BUCKETS = 1024 };
+enum {
+	FIRST_BUCKETS = 1024,
+	MAX_CLOSED = 4096, /* directories opened one through the other: bounds the stack */
+};
 
 /* One name of a node. */
 struct place {
@@ -331,6 +334,16 @@ out:
 	return node;
 }
 
+void nodes_made(struct nodes *t, const struct stat *st)
+{
+	struct node *gone;
+
+	pthread_mutex_lock(&t->lock);
+	while ((gone = find(t, st)))
+		take_out(t, gone);
+	unlock(t);
+}
+
 void nodes_forget(struct nodes *t, struct node *node, uint64_t n)
 {
 	pthread_mutex_lock(&t->lock);
@@ -494,10 +507,15 @@ static bool pin(struct nodes *t, struct node *dir, int *fd)
 
 static int open_dir(struct nodes *t, struct node *dir, int *fd)
 {
+	static _Thread_local unsigned int depth;
 	struct location at;
 	struct stat st;
-	int r = nodes_locate(t, dir, &at);
+	int r = -ENAMETOOLONG;
 
+	/* Locating it opens the directory it is in, and so on upwards. */
+	if (depth++ < MAX_CLOSED)
+		r = nodes_locate(t, dir, &at);
+	depth--;
 	if (r)
 		return r;
 	*fd = openat(at.dirfd, at.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -95,6 +95,12 @@ struct node *nodes_root(struct nodes *t);
 struct node *nodes_get(struct nodes *t, const struct stat *st, struct node *parent,
 		       const char *stored, bool kernel);
 
+/*
+ * The backing inode st was just made.  What is still known under its number
+ * lost its last name a moment ago, and is not to be taken for the new one.
+ */
+void nodes_made(struct nodes *t, const struct stat *st);
+
 /* The kernel forgets n lookups. */
 void nodes_forget(struct nodes *t, struct node *node, uint64_t n);
 

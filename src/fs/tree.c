@@ -381,6 +381,7 @@ int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *e
 
 	if (r)
 		return r;
+	nodes_made(t->nodes, &entry->st);
 	entry->node = nodes_get(t->nodes, &entry->st, spot->dir, spot->stored.name, true);
 	return entry->node ? 0 : -ENOMEM;
 }

@@ -54,7 +54,7 @@ void spot_binding(const struct tree *t, const struct spot *spot,
 int tree_stat_at(struct tree *t, int dirfd, const char *stored, struct stat *st);
 /* The plaintext size of what a backing stat says. */
 void tree_fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st);
-/* Stat and node of an entry just made. */
+/* Stat and node of an inode just made. */
 int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry);
 /* Say once in the log that a node is damaged: -EIO.  block is UINT64_MAX if none. */
 int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *what);
@@ -74,8 +74,12 @@ void tree_settle_later(struct tree *t, struct node *node);
  * interrupted operations but not its record; -ENOTEMPTY or another -errno.
  */
 int tree_clear_out(struct tree *t, int dirfd);
-/* What st says lay at spot is gone from there; its inode is still held by somebody. */
-void tree_forget_name(struct tree *t, const struct spot *spot, const struct stat *st);
+/*
+ * What st says lay at spot is gone from there.  node is what was known of it
+ * before (afterwards its number may be another one's), or NULL.
+ */
+void tree_forget_name(struct tree *t, struct node *node, const struct spot *spot,
+		      const struct stat *st);
 
 /* tree_rename.c */
 

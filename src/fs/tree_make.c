@@ -371,7 +371,11 @@ static int link_at(struct tree *t, struct node *node, const struct spot *spot,
 	location_put(t->nodes, &at);
 	if (r)
 		return r;
-	r = tree_new_entry(t, spot, entry);
+	r = tree_stat_at(t, spot->dirfd, spot->stored.name, &entry->st);
+	if (!r) {
+		entry->node = nodes_get(t->nodes, &entry->st, spot->dir, spot->stored.name, true);
+		r = entry->node ? 0 : -ENOMEM;
+	}
 	if (r)
 		take_away(spot);
 	return r;

@@ -13,40 +13,38 @@
 
 #include "base/fdio.h"
 
-void tree_forget_name(struct tree *t, const struct spot *spot, const struct stat *st)
+void tree_forget_name(struct tree *t, struct node *node, const struct spot *spot,
+		      const struct stat *st)
 {
-	struct node *node = nodes_find(t->nodes, st);
-
-	if (!node)
-		return;
-	nodes_unlinked(t->nodes, node, spot->dir, spot->stored.name,
-		       S_ISDIR(st->st_mode) || st->st_nlink <= 1);
-	nodes_unref(t->nodes, node);
+	if (node)
+		nodes_unlinked(t->nodes, node, spot->dir, spot->stored.name,
+			       S_ISDIR(st->st_mode) || st->st_nlink <= 1);
 }
 
 int tree_unlink(struct tree *t, struct node *dir, const char *name)
 {
 	struct spot spot;
 	struct stat st;
-	int fd = -1;
+	struct node *node;
 	int r;
 
 	pthread_rwlock_rdlock(&t->rename_lock);
 	r = tree_spot_existing(t, dir, name, &spot, &st);
 	if (r)
 		goto unlock;
-	/* Held open, the inode's number is not used anew before its node is forgotten. */
-	fd = openat(spot.dirfd, spot.stored.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || unlinkat(spot.dirfd, spot.stored.name, 0)) {
+	/* Found before: once it is unlinked, its number may be another one's. */
+	node = nodes_find(t->nodes, &st);
+	if (unlinkat(spot.dirfd, spot.stored.name, 0)) {
 		r = -errno;
 		goto out;
 	}
 	names_sidecar_remove(spot.dirfd, spot.stored.name);
 	if (S_ISLNK(st.st_mode))
 		links_sidecar_remove(spot.dirfd, spot.stored.name);
-	tree_forget_name(t, &spot, &st);
+	tree_forget_name(t, node, &spot, &st);
 out:
-	fdio_close(fd);
+	if (node)
+		nodes_unref(t->nodes, node);
 	spot_put(t, &spot);
 unlock:
 	pthread_rwlock_unlock(&t->rename_lock);
@@ -110,6 +108,9 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 {
 	struct spot spot;
 	struct stat st;
+	struct node *node = NULL;
+	bool open = false;
+	int node_fd;
 	int fd = -1;
 	int r;
 
@@ -122,6 +123,9 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 		r = -errno;
 		goto out;
 	}
+	node = nodes_find(t->nodes, &st);
+	/* Opened while it can be: who stands in it still sees it, empty. */
+	open = node && !nodes_dirfd(t->nodes, node, &node_fd);
 	r = remove_dir(t, &spot, fd);
 	if (r == -EACCES && !t->privileged) {
 		/* Its own mode keeps us out, though its owner may remove it. */
@@ -134,9 +138,13 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 	}
 	if (!r) {
 		names_sidecar_remove(spot.dirfd, spot.stored.name);
-		tree_forget_name(t, &spot, &st);
+		tree_forget_name(t, node, &spot, &st);
 	}
 out:
+	if (open)
+		nodes_dirfd_put(t->nodes, node);
+	if (node)
+		nodes_unref(t->nodes, node);
 	fdio_close(fd);
 	spot_put(t, &spot);
 unlock:

@@ -306,8 +306,14 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 		links_sidecar_remove(m->from->dirfd, m->from->stored.name);
 	if (exists && S_ISLNK(there->st_mode) && !has_sidecar(m->to))
 		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
-	if (exists)
-		tree_forget_name(t, m->to, there);
+	if (exists) {
+		/* Nobody makes anything meanwhile: the number is still its own. */
+		struct node *node = nodes_find(t->nodes, there);
+
+		tree_forget_name(t, node, m->to, there);
+		if (node)
+			nodes_unref(t->nodes, node);
+	}
 	conclude(t, m);
 	return 0;
 }

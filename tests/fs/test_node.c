@@ -554,6 +554,32 @@ static void threads_share_the_table(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
+static void a_new_inode_is_not_the_one_that_had_its_number(void **state)
+{
+	struct stat st = inode(5, S_IFREG);
+	struct node *old = get(5, root, "old", true);
+	struct node *made;
+
+	(void)state;
+	nodes_made(nodes, &st); /* the old one is unlinked, but not yet forgotten here */
+	made = get(5, root, "made", true);
+	assert_ptr_not_equal(made, old);
+	nodes_unlinked(nodes, old, root, "old", true);
+	assert_true(known(5, S_IFREG));
+	assert_ptr_equal(get(5, root, "made", true), made);
+}
+
+static void a_chain_of_closed_directories_does_not_exhaust_the_stack(void **state)
+{
+	struct node *bottom = root;
+	int fd;
+
+	(void)state;
+	for (ino_t i = 0; i < 100000; i++)
+		bottom = get_dir(1000 + i, bottom, "below");
+	assert_int_equal(nodes_dirfd(nodes, bottom, &fd), -ENAMETOOLONG);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -581,6 +607,8 @@ int main(void)
 		test(forgotten_directories_keep_no_descriptor),
 		test(a_node_is_located_by_its_directory_and_name),
 		test(something_else_in_a_directorys_place_is_not_entered),
+		test(a_new_inode_is_not_the_one_that_had_its_number),
+		test(a_chain_of_closed_directories_does_not_exhaust_the_stack),
 		test(threads_share_the_table),
 	};
 

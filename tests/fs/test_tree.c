@@ -1411,6 +1411,20 @@ static void threads_share_the_tree(void **state)
 	}
 }
 
+static void a_removed_directory_is_there_for_who_stands_in_it(void **state)
+{
+	struct node *d = make_dir(root, "d");
+	struct listing *l;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(tree_rmdir(tree, root, "d"), 0);
+	assert_int_equal(tree_getattr(tree, d, &st), 0);
+	assert_int_equal(st.st_nlink, 0);
+	assert_int_equal(tree_opendir(tree, d, &l), 0);
+	tree_closedir(tree, l);
+}
+
 static atomic_bool settle_enough;
 
 static void *settle_all_the_time(void *arg)
@@ -1491,6 +1505,7 @@ int main(void)
 		test(a_directorys_record_is_none_of_its_attributes),
 		test(setting_modes_and_times_touches_nothing_else),
 		test(threads_share_the_tree),
+		test(a_removed_directory_is_there_for_who_stands_in_it),
 		test(a_directory_can_be_removed_while_it_is_settled),
 	};
 
