@@ -434,6 +434,7 @@ static void stop_settling(struct mount *m)
 		pthread_cond_signal(&m->settle_wake);
 		pthread_mutex_unlock(&m->settle_lock);
 		(void)pthread_join(m->settler, NULL);
+		tree_let_go(m->tree);
 		tree_settle(m->tree, m->settle_io, true);
 		pthread_cond_destroy(&m->settle_wake);
 		pthread_mutex_destroy(&m->settle_lock);

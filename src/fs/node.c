@@ -422,6 +422,12 @@ void nodes_replaced(struct nodes *t, struct node *node, const struct stat *st)
 	unlock(t);
 }
 
+void nodes_each(struct nodes *t, void (*visit)(void *arg, struct node *node), void *arg)
+{
+	for (struct node *node = t->all; node; node = node->all_next)
+		visit(arg, node);
+}
+
 /* ---- where things are ---------------------------------------------------- */
 
 int nodes_locate(struct nodes *t, struct node *node, struct location *location)

@@ -136,6 +136,9 @@ void location_put(struct nodes *t, struct location *location);
 int nodes_dirfd(struct nodes *t, struct node *dir, int *fd);
 void nodes_dirfd_put(struct nodes *t, struct node *dir);
 
+/* Visit every node; nobody else uses the table meanwhile. */
+void nodes_each(struct nodes *t, void (*visit)(void *arg, struct node *node), void *arg);
+
 /* The node's path below the vault's tree in stored names, for the log. */
 void nodes_path(struct nodes *t, struct node *node, char *path, size_t size);
 

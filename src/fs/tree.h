@@ -101,6 +101,9 @@ void tree_kill_set_id(struct node *node);
 int tree_fsync(struct tree *t, struct node *node, bool data_only);
 int tree_fsyncdir(struct tree *t, struct node *dir);
 
+/* The kernel is gone: close what nobody will release any more. */
+void tree_let_go(struct tree *t);
+
 /*
  * Settle files and directories that have been left alone for a while (see
  * docs/format.md); with all, every one, after syncing the backing filesystem

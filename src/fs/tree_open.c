@@ -177,6 +177,17 @@ void tree_file_put(struct tree *t, struct node *node)
 	file_close(f);
 }
 
+static void let_go(void *arg, struct node *node)
+{
+	while (node->opens)
+		tree_file_put(arg, node);
+}
+
+void tree_let_go(struct tree *t)
+{
+	nodes_each(t->nodes, let_go, t);
+}
+
 /* ---- handles ------------------------------------------------------------- */
 
 /* The kernel's pages are true if nobody else wrote since we saw the file. */

@@ -1425,6 +1425,18 @@ static void a_removed_directory_is_there_for_who_stands_in_it(void **state)
 	tree_closedir(tree, l);
 }
 
+static void what_nobody_releases_is_settled_at_the_end(void **state)
+{
+	struct tree_entry entry;
+
+	(void)state;
+	assert_int_equal(tree_create(tree, io, root, "f", 0644, &me, &entry), 0);
+	put(entry.node, 0, "x");
+	tree_let_go(tree);
+	tree_settle(tree, io, true);
+	assert_false(header_of(root, "f").flags & FORMAT_DIRTY);
+}
+
 static atomic_bool settle_enough;
 
 static void *settle_all_the_time(void *arg)
@@ -1505,6 +1517,7 @@ int main(void)
 		test(a_directorys_record_is_none_of_its_attributes),
 		test(setting_modes_and_times_touches_nothing_else),
 		test(threads_share_the_tree),
+		test(what_nobody_releases_is_settled_at_the_end),
 		test(a_removed_directory_is_there_for_who_stands_in_it),
 		test(a_directory_can_be_removed_while_it_is_settled),
 	};
