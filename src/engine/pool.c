@@ -237,7 +237,6 @@ static void check_member(struct pool *p, uint32_t i, uint64_t now)
 {
 	struct pool_member *m = &p->members[i];
 	struct queue_ref ref;
-	struct task t;
 
 	if (m->pidfd < 0) { /* not there, or asked for in vain */
 		if (m->asked && now - m->since_ns > ms(POOL_START_MS))
@@ -249,7 +248,7 @@ static void check_member(struct pool *p, uint32_t i, uint64_t now)
 			kill_member(p, i);
 		return;
 	}
-	if (queue_claimed_by(&p->arena->shm->queue, owner_of(p, i), &ref, &t)) {
+	if (queue_claimed_by(&p->arena->shm->queue, owner_of(p, i), &ref, NULL)) {
 		m->has_task = false;
 		return;
 	}

@@ -181,7 +181,8 @@ int queue_claimed_by(struct queue *q, struct queue_owner owner, struct queue_ref
 		if (w != word(CLAIMED, owner, ticket_of(w)))
 			continue;
 		*ref = (struct queue_ref){ i, ticket_of(w) };
-		*task = q->tasks[i].task;
+		if (task)
+			*task = q->tasks[i].task;
 		return 0;
 	}
 	return QUEUE_EMPTY;

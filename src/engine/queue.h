@@ -89,7 +89,10 @@ bool queue_is_done(struct queue *q, struct queue_ref ref);
 /* True while nobody has claimed the task. */
 bool queue_is_waiting(struct queue *q, struct queue_ref ref);
 
-/* What owner has claimed: 0 with *ref and a copy, or QUEUE_EMPTY. */
+/*
+ * What owner has claimed: 0 with *ref, and a copy unless task is NULL (only of a
+ * dead owner's, who can no longer hand it in); or QUEUE_EMPTY.
+ */
 int queue_claimed_by(struct queue *q, struct queue_owner owner, struct queue_ref *ref,
 		     struct task *task);
 
