@@ -139,7 +139,7 @@ static int prepare_file(struct tree *t, struct io *io, struct move *m)
 	return file_bind_both(m->node->file, io, here, there);
 }
 
-static int prepare_dir(struct tree *t, struct move *m)
+static int bind_dir_twice(struct tree *t, struct move *m)
 {
 	struct format_dir_record record;
 	bool in_xattr;
@@ -156,6 +156,21 @@ static int prepare_dir(struct tree *t, struct move *m)
 		return r;
 	r = dirrec_write(fd, t->keys, &record, &in_xattr);
 	nodes_dirfd_put(t->nodes, m->node);
+	return r;
+}
+
+static int prepare_dir(struct tree *t, struct move *m)
+{
+	mode_t mode = m->st.st_mode & 07777;
+	int r = bind_dir_twice(t, m);
+
+	if (r != -EACCES || t->privileged)
+		return r;
+	/* Our own directory, whose mode keeps even us out: lift it for the moment. */
+	if (fchmodat(m->from->dirfd, m->from->stored.name, mode | 0700, AT_SYMLINK_NOFOLLOW))
+		return r;
+	r = bind_dir_twice(t, m);
+	(void)!fchmodat(m->from->dirfd, m->from->stored.name, mode, AT_SYMLINK_NOFOLLOW);
 	return r;
 }
 

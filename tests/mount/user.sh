@@ -80,10 +80,22 @@ if as_root; then
 	done
 fi
 
+step "things whose mode keeps their owner out can be renamed"
+as_user sh -euc '
+	cd "$0"
+	mkdir closed && echo inside >closed/file && chmod 0 closed
+	echo x >barred && chmod 0 barred
+	echo x >fixed && chmod 444 fixed
+	mv closed closed-too && mv barred barred-too && mv fixed fixed-too
+' "$mnt"
+same "modes" "$(as_user stat -c %a "$mnt/closed-too" "$mnt/barred-too" "$mnt/fixed-too" | tr '\n' ' ')" "0 0 444 "
+
 step "unmount, mount again"
 unmount_as_user
 mount_as_user
 as_user cmp "$mnt/random" "$mnt/copy"
+as_user chmod 700 "$mnt/closed-too"
+same "what is in the closed directory" "$(as_user cat "$mnt/closed-too/file")" inside
 same "target" "$(as_user readlink "$mnt/link")" dir/file
 unmount_as_user
 
