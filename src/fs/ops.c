@@ -116,8 +116,11 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 				    FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS |
 				    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS;
 
-	/* No splice: content is decrypted where it lies.  No AUTO: see
-	   docs/performance.md.  No AUTO_INVAL: nobody else writes the vault. */
+	/*
+	 * No splice: content is decrypted where it lies.  No READDIRPLUS_AUTO: it
+	 * falls back to names alone, and then costs a LOOKUP for each of them.  No
+	 * AUTO_INVAL_DATA: nobody else writes the vault.
+	 */
 	conn->want = conn->capable & wanted;
 	conn->max_write = IO_MAX_SIZE;
 	conn->max_background = 64;
