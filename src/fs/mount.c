@@ -379,7 +379,7 @@ static int do_mount(struct mount *m)
 		return unusable(m->mountpoint, "mounting failed (see the line above)");
 	m->mounted = true;
 	m->context.session = m->session;
-	ops_amend(m->session);
+	device_attach(&m->context.device, m->session);
 	return 0;
 }
 
@@ -479,8 +479,11 @@ static int serve(struct mount *m)
 static void stop(struct mount *m)
 {
 	loop_stop(m->loop);
-	if (m->mounted)
+	if (m->mounted) {
+		/* With every descriptor closed nobody waits for us while unmounting. */
+		device_detach(&m->context.device);
 		fuse_session_unmount(m->session);
+	}
 	if (m->session)
 		fuse_session_destroy(m->session);
 	if (m->vault)

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "fs/links.h"
 #include "fs/wire.h"
@@ -530,38 +528,6 @@ static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 static void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	reply_result(req, tree_removexattr(tree_of(req), my_io, node_of(req, ino), name));
-}
-
-/* ---- beside libfuse ------------------------------------------------------ */
-
-/* Nothing but INIT is under way until it is replied to. */
-static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
-{
-	struct ops_context *c = userdata;
-	ssize_t n = read(fd, buf, size);
-
-	if (n > 0 && !c->init_replied)
-		(void)wire_is_init(buf, (size_t)n, &c->offered);
-	return n;
-}
-
-static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
-{
-	struct ops_context *c = userdata;
-
-	if (!c->init_replied) {
-		c->init_replied = true;
-		if (count == 2)
-			wire_amend_init(iov[1].iov_base, iov[1].iov_len, c->offered);
-	}
-	return writev(fd, iov, count);
-}
-
-void ops_amend(struct fuse_session *se)
-{
-	static const struct fuse_custom_io io = { .read = read_request, .writev = write_reply };
-
-	(void)fuse_session_custom_io(se, &io, fuse_session_fd(se));
 }
 
 /*

@@ -9,31 +9,22 @@
 #ifndef FS_OPS_H
 #define FS_OPS_H
 
-#define FUSE_USE_VERSION 314
-#include <fuse_lowlevel.h>
-
+#include "fs/device.h"
 #include "fs/io.h"
 #include "fs/tree.h"
 
 /* A session's userdata; borrowed by it. */
 struct ops_context {
+	struct device device; /* first: see device_attach */
 	struct tree *tree;
 	struct fuse_session *session; /* for telling the kernel what it does not ask */
 	double attr_timeout;	      /* seconds the kernel may believe what it was told */
 	double negative_timeout;      /* the same for names that do not exist */
 	void (*ready)(void *arg);     /* called when the kernel has said INIT */
 	void *ready_arg;
-	bool init_replied; /* ours: see ops_amend */
-	uint32_t offered;
 };
 
 extern const struct fuse_lowlevel_ops ops_table;
-
-/*
- * Have the session, which is mounted, negotiate what libfuse leaves out (see
- * wire.h).  Without it everything works, only slower.
- */
-void ops_amend(struct fuse_session *se);
 
 /* The slot of the calling thread, which received its requests into it. */
 void ops_set_io(struct io *io);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <linux/fuse.h>
+
+#include "fs/wire.h"
+
+/* A request as the kernel sends it: head, then body. */
+struct request {
+	struct fuse_in_header head;
+	union {
+		struct fuse_init_in init;
+		struct fuse_open_in open;
+		struct fuse_create_in create;
+		struct fuse_write_in write;
+		struct fuse_setattr_in setattr;
+		uint8_t bytes[256];
+	} body;
+};
+
+static const uint32_t served = FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2;
+
+static void init_tells_what_the_kernel_can_do(void **state)
+{
+	struct request r = { .head.opcode = FUSE_INIT,
+			     .body.init.flags = FUSE_PARALLEL_DIROPS | FUSE_ASYNC_READ };
+	uint32_t offered = 0;
+
+	(void)state;
+	assert_true(wire_is_init(&r, sizeof(r.head) + sizeof(r.body.init), &offered));
+	assert_int_equal(offered, FUSE_PARALLEL_DIROPS | FUSE_ASYNC_READ);
+}
+
+static void an_old_kernels_shorter_init_is_understood(void **state)
+{
+	struct request r = { .head.opcode = FUSE_INIT, .body.init.flags = 7 };
+	uint32_t offered = 0;
+
+	(void)state;
+	assert_true(wire_is_init(&r, sizeof(r.head) + 16, &offered));
+	assert_int_equal(offered, 7);
+	assert_false(wire_is_init(&r, sizeof(r.head) + 15, &offered));
+	assert_false(wire_is_init(&r, 0, &offered));
+}
+
+static void other_requests_are_not_init(void **state)
+{
+	struct request r = { .head.opcode = FUSE_WRITE };
+	uint32_t offered;
+
+	(void)state;
+	assert_false(wire_is_init(&r, sizeof(r), &offered));
+}
+
+static void only_what_was_offered_is_asked_for(void **state)
+{
+	struct fuse_init_out out = { .flags = FUSE_ASYNC_READ };
+
+	(void)state;
+	wire_amend_init(&out, sizeof(out), FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL);
+	assert_int_equal(out.flags, FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS);
+	wire_amend_init(&out, sizeof(out), UINT32_MAX);
+	assert_int_equal(out.flags, FUSE_ASYNC_READ | served);
+}
+
+static void a_reply_of_another_size_is_left_alone(void **state)
+{
+	struct fuse_init_out out = { .flags = 1 };
+
+	(void)state;
+	wire_amend_init(&out, sizeof(out) - 1, UINT32_MAX);
+	wire_amend_init(&out, sizeof(out) + 1, UINT32_MAX);
+	assert_int_equal(out.flags, 1);
+}
+
+/* True with the flag in its place, false without. */
+static void check_kills(uint32_t opcode, size_t place, uint32_t flag)
+{
+	struct request r = { .head.opcode = opcode };
+
+	assert_false(wire_kills_set_id(&r));
+	memcpy(r.body.bytes + place, &flag, sizeof(flag));
+	assert_true(wire_kills_set_id(&r));
+	flag = ~flag;
+	memcpy(r.body.bytes + place, &flag, sizeof(flag));
+	assert_false(wire_kills_set_id(&r));
+}
+
+static void four_requests_can_take_set_id_bits_away(void **state)
+{
+	(void)state;
+	check_kills(FUSE_OPEN, offsetof(struct fuse_open_in, open_flags), FUSE_OPEN_KILL_SUIDGID);
+	check_kills(FUSE_CREATE, offsetof(struct fuse_create_in, open_flags),
+		    FUSE_OPEN_KILL_SUIDGID);
+	check_kills(FUSE_WRITE, offsetof(struct fuse_write_in, write_flags),
+		    FUSE_WRITE_KILL_SUIDGID);
+	check_kills(FUSE_SETATTR, offsetof(struct fuse_setattr_in, valid), FATTR_KILL_SUIDGID);
+}
+
+static void no_other_request_does(void **state)
+{
+	struct request r = { .head.opcode = FUSE_READ };
+
+	(void)state;
+	memset(&r.body, 0xff, sizeof(r.body));
+	assert_false(wire_kills_set_id(&r));
+	r.head.opcode = FUSE_RENAME2;
+	assert_false(wire_kills_set_id(&r));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(init_tells_what_the_kernel_can_do),
+		cmocka_unit_test(an_old_kernels_shorter_init_is_understood),
+		cmocka_unit_test(other_requests_are_not_init),
+		cmocka_unit_test(only_what_was_offered_is_asked_for),
+		cmocka_unit_test(a_reply_of_another_size_is_left_alone),
+		cmocka_unit_test(four_requests_can_take_set_id_bits_away),
+		cmocka_unit_test(no_other_request_does),
+	};
+
+	alarm(20); /* a hang is a failure */
+	return cmocka_run_group_tests_name("wire", tests, NULL, NULL);
+}
