@@ -97,7 +97,7 @@ static bool is_ours(const char *stored)
 {
 	return strcmp(stored, DIRREC_FILE) == 0 || starts_with(stored, NAMES_TEMPORARY) ||
 	       is_hashed_name(stored, LONG_PREFIX, SIDECAR_SUFFIX) ||
-	       is_hashed_name(stored, LINK_PREFIX, "");
+	       is_hashed_name(stored, LINK_PREFIX, "") || is_hashed_name(stored, NAMES_MARKER, "");
 }
 
 /* Open the sealed bytes of a name: 0, NAMES_DAMAGED or -errno. */

@@ -37,6 +37,9 @@ enum {
 /* How the names of files that are being made begin; left over, they are ours. */
 #define NAMES_TEMPORARY ".cryptfs-tmp."
 
+/* How the names of the markers of special.h begin. */
+#define NAMES_MARKER "node."
+
 /* A name in its stored form. */
 struct names_stored {
 	char name[NAMES_STORED_MAX + 1];

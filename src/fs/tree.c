@@ -265,11 +265,11 @@ int tree_spot_existing(struct tree *t, struct node *dir, const char *name, struc
 
 	if (r)
 		return r;
-	r = tree_stat_at(t, spot->dirfd, spot->stored.name, st);
+	r = tree_stat_at(t, dir, spot->dirfd, spot->stored.name, st);
 	if (r == -ENOENT && names_is_damaged_show(name)) {
 		r = find_damaged(t, spot, name);
 		if (!r)
-			r = tree_stat_at(t, spot->dirfd, spot->stored.name, st);
+			r = tree_stat_at(t, dir, spot->dirfd, spot->stored.name, st);
 	}
 	if (r)
 		spot_put(t, spot);
@@ -306,10 +306,27 @@ void tree_fix_size(const struct tree *t, int dirfd, const char *stored, struct s
 	}
 }
 
-int tree_stat_at(struct tree *t, int dirfd, const char *stored, struct stat *st)
+/* A special file that nobody made here is shown as a file that cannot be opened. */
+static void check_special(const struct tree *t, const struct node *dir, int dirfd,
+			  const char *stored, struct stat *st)
+{
+	const struct special s = {
+		.dir_id = dir->dir_id, .stored = stored, .mode = st->st_mode, .rdev = st->st_rdev
+	};
+
+	if (!special_is(st->st_mode) || special_is_allowed(dirfd, t->keys, &s))
+		return;
+	st->st_mode = S_IFREG | (st->st_mode & 07777);
+	st->st_rdev = 0;
+	st->st_size = 0;
+}
+
+int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *stored,
+		 struct stat *st)
 {
 	if (fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
+	check_special(t, dir, dirfd, stored, st);
 	tree_fix_size(t, dirfd, stored, st);
 	return 0;
 }
@@ -348,7 +365,7 @@ static int stat_by_name(struct tree *t, struct node *node, struct stat *st)
 
 	if (r)
 		return r;
-	r = tree_stat_at(t, at.dirfd, at.name, st);
+	r = tree_stat_at(t, at.parent, at.dirfd, at.name, st);
 	if (!r && (st->st_ino != node->ino || (st->st_mode & S_IFMT) != node->type))
 		r = -ESTALE;
 	location_put(t->nodes, &at);
@@ -377,7 +394,7 @@ int tree_getattr(struct tree *t, struct node *node, struct stat *st)
 
 int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry)
 {
-	int r = tree_stat_at(t, spot->dirfd, spot->stored.name, &entry->st);
+	int r = tree_stat_at(t, spot->dir, spot->dirfd, spot->stored.name, &entry->st);
 
 	if (r)
 		return r;

@@ -8,6 +8,7 @@
 #include "fs/dirrec.h"
 #include "fs/links.h"
 #include "fs/names.h"
+#include "fs/special.h"
 #include "fs/tree.h"
 
 struct tree {
@@ -51,7 +52,8 @@ void spot_put(struct tree *t, struct spot *spot);
 void spot_binding(const struct tree *t, const struct spot *spot,
 		  uint8_t binding[FORMAT_BINDING_SIZE]);
 /* lstat with the plaintext's size. */
-int tree_stat_at(struct tree *t, int dirfd, const char *stored, struct stat *st);
+int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *stored,
+		 struct stat *st);
 /* The plaintext size of what a backing stat says. */
 void tree_fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st);
 /* Stat and node of an inode just made. */
@@ -80,6 +82,11 @@ int tree_clear_out(struct tree *t, int dirfd);
  */
 void tree_forget_name(struct tree *t, struct node *node, const struct spot *spot,
 		      const struct stat *st);
+
+/* tree_make.c */
+
+/* Allow a special file at spot, before it gets there; nothing for other types. */
+int tree_allow_special(struct tree *t, const struct spot *spot, mode_t mode, dev_t rdev);
 
 /* tree_rename.c */
 

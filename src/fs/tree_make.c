@@ -251,24 +251,43 @@ int tree_create(struct tree *t, struct io *io, struct node *dir, const char *nam
 	return r;
 }
 
+int tree_allow_special(struct tree *t, const struct spot *spot, mode_t mode, dev_t rdev)
+{
+	const struct special s = {
+		.dir_id = spot->dir->dir_id, .stored = spot->stored.name, .mode = mode, .rdev = rdev
+	};
+
+	return special_is(mode) ? special_allow(spot->dirfd, t->keys, &s) : 0;
+}
+
+static void forget_sidecars(const struct spot *spot)
+{
+	names_sidecar_remove(spot->dirfd, spot->stored.name);
+	special_forget(spot->dirfd, spot->stored.name);
+}
+
 static int make_node(struct tree *t, const struct spot *spot, mode_t mode, dev_t rdev,
 		     const struct caller *caller, struct tree_entry *entry)
 {
 	int r = names_sidecar_write(spot->dirfd, &spot->stored);
 
+	if (!r)
+		r = tree_allow_special(t, spot, mode, rdev);
 	if (r)
 		return r;
 	if (mknodat(spot->dirfd, spot->stored.name, mode, rdev)) {
 		r = -errno;
 		if (r != -EEXIST)
-			names_sidecar_remove(spot->dirfd, spot->stored.name);
+			forget_sidecars(spot);
 		return r;
 	}
 	r = give_away(t, spot, caller, mode);
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
-	if (r)
+	if (r) {
 		take_away(spot);
+		special_forget(spot->dirfd, spot->stored.name);
+	}
 	return r;
 }
 
@@ -358,20 +377,25 @@ static int link_at(struct tree *t, struct node *node, const struct spot *spot,
 		   struct tree_entry *entry)
 {
 	struct location at;
+	struct stat st;
 	int r = nodes_locate(t->nodes, node, &at);
 
 	if (r)
 		return r;
-	r = names_sidecar_write(spot->dirfd, &spot->stored);
+	r = tree_stat_at(t, at.parent, at.dirfd, at.name, &st);
+	if (!r)
+		r = names_sidecar_write(spot->dirfd, &spot->stored);
+	if (!r)
+		r = tree_allow_special(t, spot, st.st_mode, st.st_rdev);
 	if (!r && linkat(at.dirfd, at.name, spot->dirfd, spot->stored.name, 0)) {
 		r = -errno;
 		if (r != -EEXIST)
-			names_sidecar_remove(spot->dirfd, spot->stored.name);
+			forget_sidecars(spot);
 	}
 	location_put(t->nodes, &at);
 	if (r)
 		return r;
-	r = tree_stat_at(t, spot->dirfd, spot->stored.name, &entry->st);
+	r = tree_stat_at(t, spot->dir, spot->dirfd, spot->stored.name, &entry->st);
 	if (!r) {
 		entry->node = nodes_get(t->nodes, &entry->st, spot->dir, spot->stored.name, true);
 		r = entry->node ? 0 : -ENOMEM;

@@ -41,6 +41,8 @@ int tree_unlink(struct tree *t, struct node *dir, const char *name)
 	names_sidecar_remove(spot.dirfd, spot.stored.name);
 	if (S_ISLNK(st.st_mode))
 		links_sidecar_remove(spot.dirfd, spot.stored.name);
+	if (special_is(st.st_mode))
+		special_forget(spot.dirfd, spot.stored.name);
 	tree_forget_name(t, node, &spot, &st);
 out:
 	if (node)
@@ -55,6 +57,7 @@ unlock:
 static bool is_leftover(const char *stored)
 {
 	return !strncmp(stored, "long.", 5) || !strncmp(stored, "link.", 5) ||
+	       !strncmp(stored, NAMES_MARKER, sizeof(NAMES_MARKER) - 1) ||
 	       !strncmp(stored, ".cryptfs-tmp.", 13);
 }
 

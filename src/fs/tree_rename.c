@@ -190,7 +190,9 @@ static int prepare(struct tree *t, struct io *io, struct move *m)
 		return prepare_file(t, io, m);
 	if (S_ISDIR(m->st.st_mode))
 		return prepare_dir(t, m);
-	return S_ISLNK(m->st.st_mode) ? prepare_link(t, m) : 0;
+	if (S_ISLNK(m->st.st_mode))
+		return prepare_link(t, m);
+	return tree_allow_special(t, m->to, m->st.st_mode, m->st.st_rdev);
 }
 
 /* The backing entry has moved. */
@@ -312,13 +314,19 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 			put_record_back(t, m->to, &record);
 	}
 	if (r) {
-		if (!exists)
+		if (!exists) {
 			names_sidecar_remove(m->to->dirfd, m->to->stored.name);
+			special_forget(m->to->dirfd, m->to->stored.name);
+		}
 		return r;
 	}
 	names_sidecar_remove(m->from->dirfd, m->from->stored.name);
 	if (S_ISLNK(m->st.st_mode))
 		links_sidecar_remove(m->from->dirfd, m->from->stored.name);
+	if (special_is(m->st.st_mode))
+		special_forget(m->from->dirfd, m->from->stored.name);
+	else if (exists && special_is(there->st_mode))
+		special_forget(m->to->dirfd, m->to->stored.name);
 	if (exists && S_ISLNK(there->st_mode) && !has_sidecar(m->to))
 		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
 	if (exists) {
@@ -338,7 +346,7 @@ static int rename_at(struct tree *t, struct io *io, struct spot *from, const str
 {
 	struct move m = { .from = from, .to = to, .st = *st };
 	struct stat there;
-	bool exists = !fstatat(to->dirfd, to->stored.name, &there, AT_SYMLINK_NOFOLLOW);
+	bool exists = !tree_stat_at(t, to->dir, to->dirfd, to->stored.name, &there);
 	int r;
 
 	if (same_spot(from, to))
@@ -402,6 +410,10 @@ static int exchange(struct tree *t, struct io *io, struct spot *a, const struct 
 	if (!r) {
 		conclude(t, &there);
 		conclude(t, &back);
+		if (!special_is(a_st->st_mode))
+			special_forget(b->dirfd, b->stored.name);
+		if (!special_is(b_st->st_mode))
+			special_forget(a->dirfd, a->stored.name);
 	}
 	finish(t, &back);
 	finish(t, &there);

@@ -136,8 +136,11 @@ ln -s "$at_good" "$at_link_now"
 gives_eio cat "$mnt/fifo_now"
 gives_eio cat "$mnt/link_now"
 gives_eio cat "$mnt/link"
-# A FIFO may be a user's own: it is shown as what it is, never as a file.
-same "type of a FIFO" "$(stat -c %F "$mnt/fifo")" fifo
+gives_eio cat "$mnt/fifo"
+gives_eio sh -c "echo x >'$mnt/fifo'"
+# One that a user made is what it is, until somebody moves it.
+mkfifo "$mnt/own" && mv "$mnt/own" "$mnt/own_fifo"
+same "type of a FIFO" "$(stat -c %F "$mnt/own_fifo")" fifo
 
 step "names that do not authenticate are shown as damaged"
 ls "$mnt" >"$work/listing"
@@ -163,7 +166,7 @@ for name in both_headers empty; do
 	same "what was written over a damaged file" "$(cat "$mnt/$name")" over
 done
 rm "$mnt"/{block,far,tag,small,both_headers,swap1,swap2,copied,cut,grown,empty,soft1,soft2}
-rm -f "$mnt/fifo" "$mnt/link" "$mnt/fifo_now" "$mnt/link_now"
+rm -f "$mnt/fifo" "$mnt/link" "$mnt/fifo_now" "$mnt/link_now" "$mnt/own_fifo"
 echo again >"$mnt/cut"
 same "a new file under the name of a damaged one" "$(cat "$mnt/cut")" again
 same "what is left" "$(cd "$mnt" && LC_ALL=C ls | tr '\n' ' ')" "cut dir dir1 dir2 good header1 header2 renamed "

@@ -197,7 +197,12 @@ def check_symlinks():
 
 def special():
     os.mkdir("special")
-    os.mkfifo("special/fifo", 0o640)
+    os.mkfifo("special/made", 0o640)
+    os.rename("special/made", "special/fifo")
+    os.link("special/fifo", "special/linked")
+    os.mkfifo("special/gone")
+    os.rename("special/gone", "special/over")
+    os.unlink("special/over")
     os.mknod("special/socket", 0o600 | stat.S_IFSOCK)
     os.mknod("special/" + "f" * 255, 0o600 | stat.S_IFIFO)
     os.mknod("special/plain", 0o600 | stat.S_IFREG)
@@ -214,6 +219,8 @@ def special():
 def check_special():
     want(stat.S_ISFIFO(os.lstat("special/fifo").st_mode), "a FIFO")
     want(stat.S_IMODE(os.lstat("special/fifo").st_mode) == 0o640, "its mode")
+    want(os.path.samefile("special/fifo", "special/linked"), "its other name")
+    want(stat.S_ISFIFO(os.lstat("special/linked").st_mode), "a FIFO by its other name")
     want(stat.S_ISSOCK(os.lstat("special/socket").st_mode), "a socket")
     want(stat.S_ISREG(os.lstat("special/plain").st_mode), "a file by mknod")
     if os.geteuid() == 0:

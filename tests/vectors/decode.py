@@ -202,7 +202,7 @@ def config_open(raw, passphrase):
 # ---- names, records, symlinks, attributes ------------------------------------
 
 HASH = rb"[A-Za-z0-9_-]{43}"
-OURS = re.compile(rb"\.cryptfs-dir|\.cryptfs-tmp\..*|long\.%s\.name|link\.%s" % (HASH, HASH),
+OURS = re.compile(rb"\.cryptfs-dir|\.cryptfs-tmp\..*|long\.%s\.name|(link|node)\.%s" % (HASH, HASH),
                   re.DOTALL)
 
 
