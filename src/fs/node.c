@@ -353,13 +353,6 @@ void nodes_forget(struct nodes *t, struct node *node, uint64_t n)
 	unlock(t);
 }
 
-void nodes_lookup(struct nodes *t, struct node *node)
-{
-	pthread_mutex_lock(&t->lock);
-	node->lookups++;
-	unlock(t);
-}
-
 void nodes_ref(struct nodes *t, struct node *node)
 {
 	pthread_mutex_lock(&t->lock);

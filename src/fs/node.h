@@ -104,9 +104,6 @@ void nodes_made(struct nodes *t, const struct stat *st);
 /* The kernel forgets n lookups. */
 void nodes_forget(struct nodes *t, struct node *node, uint64_t n);
 
-/* The kernel got the node once more. */
-void nodes_lookup(struct nodes *t, struct node *node);
-
 /* References of ours. */
 void nodes_ref(struct nodes *t, struct node *node);
 void nodes_unref(struct nodes *t, struct node *node);

@@ -295,7 +295,8 @@ static off_t link_size(int dirfd, const char *stored)
 		       : 0;
 }
 
-void tree_fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st)
+/* The plaintext size of what a backing stat says. */
+static void fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st)
 {
 	if (S_ISLNK(st->st_mode)) {
 		st->st_size = link_size(dirfd, stored);
@@ -327,7 +328,7 @@ int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *
 	if (fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
 	check_special(t, dir, dirfd, stored, st);
-	tree_fix_size(t, dirfd, stored, st);
+	fix_size(t, dirfd, stored, st);
 	return 0;
 }
 
@@ -354,7 +355,7 @@ static int stat_open_file(struct tree *t, struct node *node, struct stat *st)
 		r = fstat(file_fd(node->file), st) ? -errno : 0;
 	pthread_mutex_unlock(&node->lock);
 	if (!r)
-		tree_fix_size(t, -1, NULL, st);
+		fix_size(t, -1, NULL, st);
 	return r;
 }
 

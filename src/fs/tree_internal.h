@@ -54,8 +54,6 @@ void spot_binding(const struct tree *t, const struct spot *spot,
 /* lstat with the plaintext's size. */
 int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *stored,
 		 struct stat *st);
-/* The plaintext size of what a backing stat says. */
-void tree_fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st);
 /* Stat and node of an inode just made. */
 int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry);
 /* Say once in the log that a node is damaged: -EIO.  block is UINT64_MAX if none. */
