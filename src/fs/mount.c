@@ -367,6 +367,8 @@ static void ready(void *arg)
 
 static int do_mount(struct mount *m)
 {
+	int r;
+
 	fuse_set_log_func(fuse_says);
 	m->context.tree = m->tree;
 	m->context.attr_timeout = m->o->attr_timeout;
@@ -379,8 +381,8 @@ static int do_mount(struct mount *m)
 		return unusable(m->mountpoint, "mounting failed (see the line above)");
 	m->mounted = true;
 	m->context.session = m->session;
-	device_attach(&m->context.device, m->session);
-	return 0;
+	r = device_attach(&m->context.device, m->session, n_threads());
+	return r ? failed("talk to /dev/fuse", r) : 0;
 }
 
 /* ---- settling ------------------------------------------------------------ */
@@ -468,7 +470,7 @@ static int serve(struct mount *m)
 	if (!r)
 		r = start_settling(m);
 	if (!r)
-		r = loop_start(m->session, &m->store, n_threads(), SIGUSR2, &m->loop);
+		r = loop_start(m->session, &m->context.device, &m->store, SIGUSR2, &m->loop);
 	if (r)
 		return failed("start serving", r);
 	while (sigtimedwait(&set, NULL, &second) < 0)
