@@ -35,6 +35,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "fs/bdi.h"
 #include "fs/exitcode.h"
 #include "fs/loop.h"
 #include "fs/vault.h"
@@ -472,6 +473,7 @@ static void look_at_mount(struct mount *m)
 	if (stat(m->mountpoint, &st))
 		return;
 	m->dev = st.st_dev;
+	bdi_widen(m->dev, m->context.writeback);
 }
 
 /* Before the end: not longer than the limit, and not if a second signal comes. */

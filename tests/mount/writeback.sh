@@ -391,9 +391,24 @@ python3 "$work/steps.py" read_killed "$mnt" "$vault"
 unmount_vault
 
 if ! as_root; then
-	step "a full filesystem: left out, not root"
+	step "a full filesystem, limits of the kernel: left out, not root"
 	exit 0
 fi
+
+limit() { # NAME: of the mount
+	local dev
+	dev=$(stat -c %d "$mnt")
+	cat "/sys/class/bdi/$((dev >> 8 & 0xfff)):$((dev & 0xff | dev >> 12 & 0xfff00))/$1"
+}
+
+step "limits of the kernel"
+mount_vault
+same "read ahead" "$(limit read_ahead_kb)" 1024
+same "dirty pages without writeback" "$(limit max_ratio)" 1
+remount_vault writeback
+same "read ahead" "$(limit read_ahead_kb)" 1024
+same "dirty pages" "$(limit max_ratio)" 40
+unmount_vault
 
 step "a full backing filesystem"
 vault=$work/small
