@@ -12,7 +12,7 @@
 # CRYPTFS and CRYPTFS_MOUNT name the programs under test; ctest sets them.  So
 # that a script can be run in every mode, VAULT_CIPHER is the cipher of the
 # vaults it makes, and MOUNT_OPTIONS are added to each of its mounts, before
-# the script's own.
+# the script's own; tests/mount/CMakeLists.txt says what is run in which mode.
 
 set -euo pipefail
 : "${CRYPTFS:?the path of the cryptfs command}"
