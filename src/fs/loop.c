@@ -39,6 +39,7 @@ struct loop {
 	unsigned long seen_requests;
 	pthread_t caller;
 	int done_signal;
+	atomic_bool stopping;
 	uint32_t n;
 	struct thread threads[];
 };
@@ -96,11 +97,13 @@ static void *run(void *arg)
 	int r = 0;
 
 	ops_set_io(self->io);
-	while (!r && !fuse_session_exited(l->se))
+	while (!r && !l->stopping && !fuse_session_exited(l->se))
 		r = serve_one(self);
 	if (r && r != -ENODEV)
 		log_error("cannot receive requests: %s", strerror(-r));
-	fuse_session_exit(l->se);
+	/* Not when stopping: libfuse drops what others have received then. */
+	if (r)
+		fuse_session_exit(l->se);
 	cipher_thread_fini();
 	(void)pthread_kill(l->caller, l->done_signal);
 	return NULL;
@@ -176,11 +179,12 @@ void loop_stop(struct loop *l)
 {
 	if (!l)
 		return;
-	fuse_session_exit(l->se);
+	l->stopping = true;
 	for (uint32_t i = 0; i < l->n; i++) {
 		if (l->threads[i].started)
 			end(&l->threads[i]);
 		io_free(l->threads[i].io);
 	}
+	fuse_session_exit(l->se);
 	free(l);
 }

@@ -28,7 +28,10 @@ int loop_start(struct fuse_session *se, struct device *device, const struct stor
  */
 void loop_tick(struct loop *l);
 
-/* End the session if it is not over, wait for all threads, free.  NULL is fine. */
+/*
+ * End the session if it is not over, once every request that a thread has
+ * received is served; wait for all threads, free.  NULL is fine.
+ */
 void loop_stop(struct loop *l);
 
 #endif /* FS_LOOP_H */

@@ -10,7 +10,8 @@
  *   5  mount, then leave the terminal
  *   6  threads: supervisor of the workers, receivers, settling
  *
- * It ends the other way round: receivers, settling of everything, workers,
+ * It ends the other way round: what the kernel still holds (it is written out
+ * while requests are served), receivers, settling of everything, workers,
  * and last the vault's lock and keys.
  */
 #include "fs/mount.h"
@@ -34,11 +35,17 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "fs/bdi.h"
 #include "fs/exitcode.h"
 #include "fs/loop.h"
 #include "fs/vault.h"
+#include "fs/writeout.h"
 
-enum { MIN_THREADS = 4, MAX_THREADS = 16 };
+enum {
+	MIN_THREADS = 4,
+	MAX_THREADS = 16,
+	WRITE_OUT_SECONDS = 60, /* shorter than init systems are patient */
+};
 
 struct mount {
 	const struct options *o;
@@ -53,6 +60,8 @@ struct mount {
 	struct fuse_session *session;
 	bool mounted;
 	struct loop *loop;
+	dev_t dev; /* the mount's, once it answers */
+	struct writeout *writeout;
 	struct io *settle_io;
 	pthread_t settler;
 	bool settling;
@@ -373,6 +382,7 @@ static int do_mount(struct mount *m)
 	m->context.tree = m->tree;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
+	m->context.writeback = m->o->writeback && !m->read_only;
 	m->context.ready = ready;
 	m->context.ready_arg = m;
 	if (new_session(m))
@@ -457,10 +467,34 @@ static void set_signals(sigset_t *set)
 	(void)sigaddset(set, SIGUSR2);
 }
 
+/* The first request of ours: its answer means that the kernel knows the mount. */
+static void look_at_mount(struct mount *m)
+{
+	struct stat st;
+
+	if (stat(m->mountpoint, &st))
+		return;
+	m->dev = st.st_dev;
+	bdi_widen(m->dev, m->context.writeback);
+}
+
+/* Before the end: not longer than the limit, and not if a second signal comes. */
+static void write_out(struct mount *m, const sigset_t *set)
+{
+	const struct writeout_mount what = { .path = m->mountpoint,
+					     .dev = m->dev,
+					     .context = &m->context };
+	const struct timespec limit = { WRITE_OUT_SECONDS, 0 };
+
+	if (!m->read_only && !writeout_start(&what, SIGUSR2, &m->writeout))
+		(void)sigtimedwait(set, NULL, &limit);
+}
+
 static int serve(struct mount *m)
 {
 	const struct timespec second = { 1, 0 };
 	sigset_t set;
+	int got;
 	int r;
 
 	set_signals(&set);
@@ -473,8 +507,11 @@ static int serve(struct mount *m)
 		r = loop_start(m->session, &m->context.device, &m->store, SIGUSR2, &m->loop);
 	if (r)
 		return failed("start serving", r);
-	while (sigtimedwait(&set, NULL, &second) < 0)
+	look_at_mount(m);
+	while ((got = sigtimedwait(&set, NULL, &second)) < 0)
 		loop_tick(m->loop);
+	if (got != SIGUSR2)
+		write_out(m, &set);
 	return 0;
 }
 
@@ -488,6 +525,8 @@ static void stop(struct mount *m)
 	}
 	if (m->session)
 		fuse_session_destroy(m->session);
+	if (writeout_finish(m->writeout))
+		log_warn("%s: ended before all of what was written had come in", m->mountpoint);
 	if (m->vault)
 		vault_ending(m->vault);
 	stop_settling(m);
