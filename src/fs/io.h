@@ -37,6 +37,11 @@ struct store {
 	const struct keyring *keys;
 	enum cipher_suite suite;
 	bool read_only;
+	/*
+	 * Only the user we run as gets in (no allow_other), and the kernel does
+	 * not check permissions: the backing filesystem does, and tree_open.
+	 */
+	bool alone;
 };
 
 struct io {

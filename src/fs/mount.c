@@ -300,6 +300,7 @@ static int load_tree(struct mount *m)
 	m->store.keys = vault_keys(m->vault);
 	m->store.suite = info.suite;
 	m->store.read_only = m->read_only;
+	m->store.alone = !m->o->allow_other;
 	r = tree_new(&m->store, vault_tree_fd(m->vault), &m->tree);
 	if (!r)
 		return 0;
@@ -348,12 +349,12 @@ static int new_session(struct mount *m)
 
 	if (!list)
 		return -ENOMEM;
-	strcpy(list, "subtype=cryptfs,default_permissions,fsname=");
+	strcpy(list, "subtype=cryptfs,fsname=");
 	append_escaped(list, fsname);
 	if (m->read_only)
 		strcat(list, ",ro");
 	if (m->o->allow_other)
-		strcat(list, ",allow_other");
+		strcat(list, ",allow_other,default_permissions");
 	if (*m->o->kernel) {
 		strcat(list, ",");
 		strcat(list, m->o->kernel);
@@ -380,6 +381,7 @@ static int do_mount(struct mount *m)
 
 	fuse_set_log_func(fuse_says);
 	m->context.tree = m->tree;
+	m->context.alone = m->store.alone && geteuid() != 0;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
 	m->context.writeback = m->o->writeback && !m->read_only;

@@ -455,6 +455,57 @@ static void handle_put(struct tree *t, struct handle *h)
 		location_put(t->nodes, &h->at);
 }
 
+static int access_node(struct tree *t, struct node *node, int mask)
+{
+	const int flags = AT_EACCESS | AT_SYMLINK_NOFOLLOW;
+	struct handle h;
+	int r = handle_get(t, node, &h);
+
+	if (r)
+		return r;
+	r = h.fd >= 0 ? faccessat(h.fd, "", mask, AT_EACCESS | AT_EMPTY_PATH)
+		      : faccessat(h.at.dirfd, h.at.name, mask, flags);
+	r = r ? -errno : 0;
+	handle_put(t, &h);
+	return r;
+}
+
+/* The same where only our own user asks and nobody checked before. */
+int tree_check_access(struct tree *t, struct node *node, int mask)
+{
+	return t->store->alone && !t->privileged ? access_node(t, node, mask) : 0;
+}
+
+int tree_access(struct tree *t, struct node *node, int mask)
+{
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = access_node(t, node, mask);
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
+
+int tree_name_of(struct tree *t, struct node *node, struct node **parent,
+		 char name[NAMES_PLAIN_MAX + 1])
+{
+	struct location at;
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = nodes_locate(t->nodes, node, &at);
+	if (!r) {
+		r = names_decode_at(t->keys, at.parent->dir_id, at.dirfd, at.name, name);
+		*parent = at.parent;
+		nodes_ref(t->nodes, at.parent);
+		location_put(t->nodes, &at);
+		if (r)
+			nodes_unref(t->nodes, *parent);
+	}
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r > 0 ? -ENOENT : r;
+}
+
 static int set_owner(const struct handle *h, const struct stat *attr, unsigned int valid)
 {
 	uid_t uid = valid & TREE_SET_UID ? attr->st_uid : (uid_t)-1;
@@ -510,11 +561,13 @@ int tree_setattr(struct tree *t, struct io *io, struct node *node, const struct 
 	int r = 0;
 
 	pthread_rwlock_rdlock(&t->rename_lock);
-	if (valid & TREE_SET_SIZE)
+	if (valid & TREE_SET_SIZE && valid & TREE_BY_NAME)
+		r = tree_check_access(t, node, W_OK);
+	if (!r && valid & TREE_SET_SIZE)
 		r = node->type == S_IFREG
 			    ? set_size(t, io, node, attr->st_size, valid & TREE_KILL_SET_ID)
 			    : -EINVAL;
-	if (!r && valid & ~(unsigned int)(TREE_SET_SIZE | TREE_KILL_SET_ID)) {
+	if (!r && valid & ~(unsigned int)(TREE_SET_SIZE | TREE_KILL_SET_ID | TREE_BY_NAME)) {
 		r = handle_get(t, node, &h);
 		if (!r) {
 			if (valid & (TREE_SET_UID | TREE_SET_GID))

@@ -44,6 +44,7 @@ enum {
 	TREE_SET_ATIME = 1 << 4, /* st_atim, whose tv_nsec may be UTIME_NOW */
 	TREE_SET_MTIME = 1 << 5,
 	TREE_KILL_SET_ID = 1 << 6, /* as tree_kill_set_id */
+	TREE_BY_NAME = 1 << 7,	   /* not through a handle that may write */
 };
 
 /*
@@ -57,6 +58,16 @@ struct nodes *tree_nodes(struct tree *t);
 
 int tree_lookup(struct tree *t, struct node *dir, const char *name, struct tree_entry *entry);
 int tree_getattr(struct tree *t, struct node *node, struct stat *st);
+/* What access(2) says to the user we run as: mask is of R_OK, W_OK, X_OK. */
+int tree_access(struct tree *t, struct node *node, int mask);
+
+/*
+ * The name under which the kernel may know a node, and its directory with a
+ * reference: 0 or -errno.
+ */
+int tree_name_of(struct tree *t, struct node *node, struct node **parent,
+		 char name[NAMES_PLAIN_MAX + 1]);
+
 int tree_setattr(struct tree *t, struct io *io, struct node *node, const struct stat *attr,
 		 unsigned int valid, struct stat *st);
 int tree_statfs(struct tree *t, struct statvfs *st);

@@ -54,6 +54,8 @@ void spot_binding(const struct tree *t, const struct spot *spot,
 /* lstat with the plaintext's size. */
 int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *stored,
 		 struct stat *st);
+/* -EACCES if our own user may not, and nobody has checked that before. */
+int tree_check_access(struct tree *t, struct node *node, int mask);
 /* Stat and node of an inode just made. */
 int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry);
 /* Say once in the log that a node is damaged: -EIO.  block is UINT64_MAX if none. */

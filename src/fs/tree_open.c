@@ -254,6 +254,18 @@ static int overwrite_damaged(struct tree *t, struct io *io, struct node *node)
 	return r;
 }
 
+/* What a handle with these flags must be allowed. */
+static int access_mask(int flags)
+{
+	const int exec = 040; /* the kernel's FMODE_EXEC: read only to be run */
+	int accmode = flags & O_ACCMODE;
+	int mask = accmode == O_WRONLY || flags & exec ? 0 : R_OK;
+
+	if (accmode != O_RDONLY || flags & O_TRUNC)
+		mask |= W_OK;
+	return flags & exec ? mask | X_OK : mask;
+}
+
 int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool *keep_cache)
 {
 	bool write = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
@@ -264,7 +276,9 @@ int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool 
 	if (node->type != S_IFREG)
 		return node->type == S_IFDIR ? -EISDIR : -ENXIO;
 	pthread_rwlock_rdlock(&t->rename_lock);
-	r = tree_file_get(t, io, node, write);
+	r = tree_check_access(t, node, access_mask(flags));
+	if (!r)
+		r = tree_file_get(t, io, node, write);
 	if (r == -EIO && flags & O_TRUNC)
 		r = overwrite_damaged(t, io, node);
 	pthread_rwlock_unlock(&t->rename_lock);

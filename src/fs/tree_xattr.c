@@ -30,8 +30,14 @@ static bool is_user(const char *name)
 	return !strncmp(name, "user.", 5);
 }
 
+/*
+ * Labels of SELinux are the kernel's where it has SELinux.  Elsewhere "not
+ * supported" is an answer that ls -l asks for once, and not for every file.
+ */
 static bool is_passed_through(const char *name)
 {
+	if (!strcmp(name, "security.selinux"))
+		return false;
 	return !strncmp(name, "security.", 9) || !strncmp(name, "trusted.", 8);
 }
 
