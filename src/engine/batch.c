@@ -98,32 +98,46 @@ int batch_put(const struct arena *a, struct batch *b)
 	return 0;
 }
 
-bool batch_help(const struct arena *a, struct batch *b)
+/* Do task i unless somebody has it. */
+static bool help_with(const struct arena *a, struct batch *b, uint32_t i)
 {
 	struct task_slot slot = arena_slot(a, b->slot);
 	struct queue *q = &a->shm->queue;
+	struct task t;
+
+	if (queue_take_ref(q, thread_owner, b->refs[i]))
+		return false;
+	t = task_at(b, i); /* not from shared memory: ours is the true one */
+	task_run(&t, &slot, NULL);
+	(void)queue_complete(q, thread_owner, b->refs[i]); /* nobody takes from us */
+	b->n_own++;
+	return true;
+}
+
+bool batch_help(const struct arena *a, struct batch *b)
+{
 	uint32_t before = b->n_own;
 
-	for (uint32_t i = b->n_put; i-- > 0;) {
-		struct task t;
-
-		if (queue_take_ref(q, thread_owner, b->refs[i]))
-			continue;
-		t = task_at(b, i); /* not from shared memory: ours is the true one */
-		task_run(&t, &slot, NULL);
-		(void)queue_complete(q, thread_owner, b->refs[i]); /* nobody takes from us */
-		b->n_own++;
-	}
+	for (uint32_t i = b->n_put; i-- > 0;)
+		(void)help_with(a, b, i);
 	return b->n_own > before;
 }
 
-bool batch_is_done(const struct arena *a, const struct batch *b)
+bool batch_help_first(const struct arena *a, struct batch *b)
 {
-	if (b->n_put < b->n_tasks)
+	for (uint32_t i = 0; i < b->n_put; i++)
+		if (help_with(a, b, i))
+			return true;
+	return false;
+}
+
+bool batch_has_done(const struct arena *a, const struct batch *b, uint32_t n)
+{
+	if (b->n_put < n)
 		return false;
 	if (b->n_own == b->n_tasks)
 		return true;
-	for (uint32_t i = 0; i < b->n_put; i++)
+	for (uint32_t i = 0; i < n; i++)
 		if (!queue_is_done(&a->shm->queue, b->refs[i]))
 			return false;
 	return true;

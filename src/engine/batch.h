@@ -39,8 +39,11 @@ int batch_put(const struct arena *a, struct batch *b);
 /* Do, from the last, every task of b that nobody has claimed; true if there was one. */
 bool batch_help(const struct arena *a, struct batch *b);
 
-/* True once every task was handed in. */
-bool batch_is_done(const struct arena *a, const struct batch *b);
+/* Do the first task of b that nobody has claimed; true if there was one. */
+bool batch_help_first(const struct arena *a, struct batch *b);
+
+/* True once the first n tasks were handed in; n is n_tasks at most. */
+bool batch_has_done(const struct arena *a, const struct batch *b, uint32_t n);
 
 /* True while a task of b waits for someone to claim it. */
 bool batch_is_waiting(const struct arena *a, const struct batch *b);

@@ -208,14 +208,14 @@ int engine_submit(struct engine *e, uint32_t slot, const struct engine_batch *ba
 	return 0;
 }
 
-/* Look for as long as a sleep would cost; true when the batch is done. */
-static bool spin_until_done(struct engine *e, const struct batch *b)
+/* Look for as long as a sleep would cost; true when the first n tasks are done. */
+static bool spin_until_done(struct engine *e, const struct batch *b, uint32_t n)
 {
 	uint64_t budget = e->pace.wake_ns < MAX_SPIN_NS ? e->pace.wake_ns : MAX_SPIN_NS;
 	uint64_t end = sync_now_ns() + budget;
 
 	do {
-		if (batch_is_done(&e->arena, b))
+		if (batch_has_done(&e->arena, b, n))
 			return true;
 		for (int i = 0; i < 16; i++)
 			sync_pause();
@@ -223,10 +223,10 @@ static bool spin_until_done(struct engine *e, const struct batch *b)
 	return false;
 }
 
-static void sleep_until_posted(struct engine *e, struct batch *b)
+static void sleep_until_posted(struct engine *e, struct batch *b, uint32_t n)
 {
 	batch_count_off(&e->arena, b);
-	if (batch_is_done(&e->arena, b))
+	if (batch_has_done(&e->arena, b, n))
 		return;
 	if (sync_sem_timedwait(&e->arena.shm->batches[b->slot].done, LOOK_AGAIN_US) &&
 	    batch_is_waiting(&e->arena, b))
@@ -240,20 +240,49 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 	atomic_store_explicit(counter, n, memory_order_relaxed);
 }
 
+/* The slot's batch if it has one, or NULL. */
+static struct batch *batch_of(struct engine *e, uint32_t slot)
+{
+	if (slot >= e->arena.slots || !e->slots[slot].batch.in_flight)
+		return NULL;
+	return &e->slots[slot].batch;
+}
+
+int engine_wait_first(struct engine *e, uint32_t slot, uint32_t n)
+{
+	struct batch *b = batch_of(e, slot);
+	const struct engine_record *records;
+	uint32_t tasks;
+
+	if (!b || n > task_blocks(b->what.size))
+		return -EINVAL;
+	tasks = (n + ENGINE_RANGE_BLOCKS - 1) / ENGINE_RANGE_BLOCKS;
+	while (!batch_has_done(&e->arena, b, tasks)) {
+		if (may_help(e) && batch_help_first(&e->arena, b))
+			continue;
+		if (!spin_until_done(e, b, tasks))
+			sleep_until_posted(e, b, tasks);
+	}
+	records = engine_slot_records(e, slot) + b->what.first_record;
+	for (uint32_t i = 0; i < n; i++)
+		if (task_status(&records[i]) != ENGINE_DONE)
+			return -EIO;
+	return 0;
+}
+
 int engine_wait(struct engine *e, uint32_t slot)
 {
-	struct batch *b;
+	struct batch *b = batch_of(e, slot);
 
-	if (slot >= e->arena.slots || !e->slots[slot].batch.in_flight)
+	if (!b)
 		return -EINVAL;
-	b = &e->slots[slot].batch;
 	for (;;) {
 		if (may_help(e))
 			(void)batch_help(&e->arena, b);
-		if (batch_is_done(&e->arena, b))
+		if (batch_has_done(&e->arena, b, b->n_tasks))
 			break;
-		if (!spin_until_done(e, b))
-			sleep_until_posted(e, b);
+		if (!spin_until_done(e, b, b->n_tasks))
+			sleep_until_posted(e, b, b->n_tasks);
 	}
 	add(&e->slots[slot].tasks, b->n_own);
 	add(&e->slots[slot].bytes, b->what.size);

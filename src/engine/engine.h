@@ -34,9 +34,10 @@ enum {
 	/*
 	 * One page for a request's head (FUSE puts it right before the
 	 * payload), 256 pages of payload, one for a run that is not aligned,
-	 * two to open the old edges of an unaligned write in.
+	 * two to open the old edges of an unaligned write in, and one for the
+	 * end of the last one.
 	 */
-	ENGINE_SLOT_BLOCKS = 260,
+	ENGINE_SLOT_BLOCKS = 261,
 	ENGINE_SLOT_SIZE = ENGINE_SLOT_BLOCKS * ENGINE_BLOCK_SIZE,
 	ENGINE_MAX_SLOTS = 64,
 	ENGINE_MAX_WORKERS = 64,
@@ -146,6 +147,13 @@ void engine_slot_wipe(struct engine *e, uint32_t slot);
  * flight.  0, or -EINVAL for a batch that does not fit the slot.
  */
 int engine_submit(struct engine *e, uint32_t slot, const struct engine_batch *batch);
+
+/*
+ * Help and wait until the first n blocks of the slot's batch are done, so that
+ * they can be used while the others are worked on.  0, or -EIO when one of
+ * them is not ENGINE_DONE; engine_wait must follow in any case.
+ */
+int engine_wait_first(struct engine *e, uint32_t slot, uint32_t n);
 
 /*
  * Help and wait until the slot's batch is done: 0, ENGINE_DAMAGED, or -EIO

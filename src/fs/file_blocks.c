@@ -4,9 +4,9 @@
  *
  * A change of a block goes to the half that is not current, and the entry is
  * written before the data.  Whichever of the two a death cuts off, one half
- * still opens what is there.  A tag page lies right before its blocks, so a
- * run that starts at a group's first block is one write that keeps this order
- * by itself; any other run is a write of entries, then one of everything else.
+ * still opens what is there.  A tag page lies right before its blocks, so
+ * what starts at a group's first block is one write that keeps this order by
+ * itself; anything else in a group is a write of entries, then one of data.
  */
 #include "fs/file_internal.h"
 
@@ -58,10 +58,8 @@ static const uint8_t *half_of(const uint8_t *entry, int half)
 /*
  * The pieces of a run as they lie on disk from the first block on: data of
  * the first group, then for each further group its tag page and its data.
- * page_of says where the tag page of a group is in memory.
  */
-static size_t lay_out(const struct run *run, struct io *io, struct iovec *iov,
-		      void *(*page_of)(const struct run *run, struct io *io, uint64_t group))
+static size_t lay_out(const struct run *run, struct io *io, struct iovec *iov)
 {
 	uint64_t block = run->first;
 	uint64_t end = run->first + run->n;
@@ -75,7 +73,8 @@ static size_t lay_out(const struct run *run, struct io *io, struct iovec *iov,
 		size_t size = (size_t)((stop < end ? stop : end) - block) * FORMAT_BLOCK_SIZE;
 
 		if (block != run->first)
-			iov[n++] = (struct iovec){ page_of(run, io, group), FORMAT_BLOCK_SIZE };
+			iov[n++] = (struct iovec){ io->pages[group - format_group(run->first) - 1],
+						   FORMAT_BLOCK_SIZE };
 		if (size > left)
 			size = left;
 		iov[n++] = (struct iovec){ data, size };
@@ -87,17 +86,6 @@ static size_t lay_out(const struct run *run, struct io *io, struct iovec *iov,
 }
 
 enum { MAX_PIECES = 2 * IO_MAX_GROUPS + 1 };
-
-static void *page_to_read(const struct run *run, struct io *io, uint64_t group)
-{
-	return io->pages[group - format_group(run->first) - 1];
-}
-
-static void *page_to_write(const struct run *run, struct io *io, uint64_t group)
-{
-	(void)io;
-	return run->entries + (size_t)(format_group_first(group) - run->first) * FORMAT_ENTRY_SIZE;
-}
 
 static size_t total(const struct iovec *iov, size_t n)
 {
@@ -114,7 +102,7 @@ static size_t total(const struct iovec *iov, size_t n)
 static int load(struct file *f, struct io *io, const struct run *run)
 {
 	struct iovec iov[MAX_PIECES];
-	size_t n = lay_out(run, io, iov, page_to_read);
+	size_t n = lay_out(run, io, iov);
 	size_t wanted = total(iov, n);
 	uint64_t group = format_group(run->first);
 	ssize_t got = fdio_preadv_some(f->fd, iov, n, (off_t)format_block_offset(run->first));
@@ -277,10 +265,9 @@ static int renew(struct io *io, const struct run *run, uint32_t i)
 }
 
 /* Put what sealing gave into the half that is not current. */
-static void update_entry(const struct io *io, const struct run *run, uint32_t i)
+static void update_entry(const struct engine_record *record, const struct run *run, uint32_t i)
 {
 	uint8_t *entry = run->entries + (size_t)i * FORMAT_ENTRY_SIZE;
-	const struct engine_record *record = &io->records[i];
 	int other = format_entry_is_hole(entry) ? 0 : 1 - format_entry_current(entry);
 	struct format_half half = { .sequence = record->sequence };
 
@@ -307,57 +294,120 @@ static int load_entries(struct file *f, const struct run *run)
 	return old ? tags_read(f->tags, f->fd, run->first, old, run->entries) : 0;
 }
 
-/* Write entries, then data, with as few calls as the order allows. */
+/* Write the entries, then the data of a run in one group; as one call where the order allows. */
 static int store(struct file *f, struct io *io, const struct run *run)
 {
-	struct iovec iov[MAX_PIECES + 1];
-	size_t n = lay_out(run, io, iov + 1, page_to_write);
 	uint64_t group = format_group(run->first);
-	bool whole = run->first == format_group_first(group);
-	uint64_t stop = format_group_first(group) + format_group_blocks(group);
-	uint32_t in_first = stop - run->first < run->n ? (uint32_t)(stop - run->first) : run->n;
+	uint8_t *data = io->data + run->at;
+	struct iovec iov[2];
 	int r;
 
-	if (whole) {
+	if (run->first == format_group_first(group)) {
 		/* The whole tag page, or the rest of the header page. */
 		iov[0].iov_base = run->entries;
 		iov[0].iov_len = (size_t)format_group_blocks(group) * FORMAT_ENTRY_SIZE;
-		return fdio_pwritev_full(f->fd, iov, n + 1, (off_t)format_entry_offset(run->first));
+		iov[1] = (struct iovec){ data, run->size };
+		return fdio_pwritev_full(f->fd, iov, 2, (off_t)format_entry_offset(run->first));
 	}
-	r = fdio_pwrite_full(f->fd, run->entries, (size_t)in_first * FORMAT_ENTRY_SIZE,
+	r = fdio_pwrite_full(f->fd, run->entries, (size_t)run->n * FORMAT_ENTRY_SIZE,
 			     (off_t)format_entry_offset(run->first));
 	if (!r)
-		r = fdio_pwritev_full(f->fd, iov + 1, n, (off_t)format_block_offset(run->first));
+		r = fdio_pwrite_full(f->fd, data, run->size,
+				     (off_t)format_block_offset(run->first));
 	return r;
 }
 
-/* Seal the plaintext of a run in place and store it. */
+/* The part of a run in one group: blocks from `from` on. */
+static struct run piece_of(const struct run *run, uint32_t from)
+{
+	uint64_t first = run->first + from;
+	uint64_t group = format_group(first);
+	uint64_t stop = format_group_first(group) + format_group_blocks(group);
+	size_t skip = (size_t)from * FORMAT_BLOCK_SIZE;
+	uint32_t n = stop - first < run->n - from ? (uint32_t)(stop - first) : run->n - from;
+	size_t size = (size_t)n * FORMAT_BLOCK_SIZE;
+
+	return (struct run){ .first = first,
+			     .n = n,
+			     .at = run->at + (uint32_t)skip,
+			     .size = size < run->size - skip ? size : run->size - skip,
+			     .entries = run->entries + (size_t)from * FORMAT_ENTRY_SIZE };
+}
+
+/* Store a group's part of a run as soon as it is sealed. */
+static int store_piece(struct file *f, struct io *io, const struct run *piece, uint32_t from)
+{
+	uint64_t group = format_group(piece->first);
+	bool whole = piece->first == format_group_first(group);
+	int r = engine_wait_first(io->engine, io->slot, from + piece->n);
+
+	if (r)
+		return r;
+	for (uint32_t i = 0; i < piece->n; i++)
+		update_entry(&io->records[from + i], piece, i);
+	r = store(f, io, piece);
+	if (!r)
+		tags_store(f->tags, piece->first, whole ? format_group_blocks(group) : piece->n,
+			   piece->entries);
+	return r;
+}
+
+/*
+ * Seal the plaintext of a run in place and store it, group by group: while one
+ * is written, workers seal the next.
+ */
 static int seal_and_store(struct file *f, struct io *io, const struct run *run)
 {
-	uint64_t group = format_group(run->first + run->n - 1);
-	uint64_t end = format_group_first(group) + format_group_blocks(group);
-	bool from_start = run->first == format_group_first(format_group(run->first));
-	bool to_end = from_start || format_group(run->first) != group;
-	int r = 0;
+	struct engine_batch batch = { .op = ENGINE_SEAL,
+				      .offset = run->at,
+				      .size = (uint32_t)run->size,
+				      .position = run->first };
+	struct run piece;
+	int sealed;
+	int r = io_load_key(io, f->store->suite, f->header.id);
 
 	for (uint32_t i = 0; i < run->n && !r; i++)
 		r = renew(io, run, i);
 	if (!r)
-		r = run_engine(f, io, ENGINE_SEAL, run->at, run->size, 0, run->first);
+		r = engine_submit(io->engine, io->slot, &batch);
 	if (r)
-		return r < 0 ? r : -EIO;
-	for (uint32_t i = 0; i < run->n; i++)
-		update_entry(io, run, i);
-	r = store(f, io, run);
+		return r;
+	for (uint32_t from = 0; from < run->n && !r; from += piece.n) {
+		piece = piece_of(run, from);
+		r = store_piece(f, io, &piece, from);
+	}
+	sealed = engine_wait(io->engine, io->slot);
+	if (!r && sealed)
+		r = sealed < 0 ? sealed : -EIO;
 	if (r) {
 		/* Entries may be ahead of their data now. */
 		f->suspect = true;
 		tags_drop(f->tags);
-		return r;
 	}
-	tags_store(f->tags, run->first, to_end ? (uint32_t)(end - run->first) : run->n,
-		   run->entries);
-	return 0;
+	return r;
+}
+
+/* Whether IO_TAIL holds block index as of this version of the file. */
+static bool tail_is_known(const struct io *io, uint64_t version, uint64_t index)
+{
+	return version && io->tail_version == version && io->tail_index == index;
+}
+
+/*
+ * A write that ends inside the last block will mostly be followed by one that
+ * goes on there: keep the plaintext, which sealing is about to replace.
+ */
+static void keep_tail(const struct file *f, struct io *io, const struct run *run, uint64_t end)
+{
+	size_t size = (size_t)(end % FORMAT_BLOCK_SIZE);
+
+	io->tail_version = 0;
+	if (!size || end < f->length)
+		return;
+	memcpy(io->data + IO_TAIL, io->data + run->at + run->size - size, size);
+	memset(io->data + IO_TAIL + size, 0, FORMAT_BLOCK_SIZE - size);
+	io->tail_version = f->version;
+	io->tail_index = run->first + run->n - 1;
 }
 
 /*
@@ -365,15 +415,16 @@ static int seal_and_store(struct file *f, struct io *io, const struct run *run)
  * The old bytes move, not the new ones.
  */
 static int merge_edges(struct file *f, struct io *io, uint64_t offset, uint64_t end,
-		       const struct run *run, uint64_t *bad)
+		       const struct run *run, uint64_t known, uint64_t *bad)
 {
 	uint64_t last = run->first + run->n - 1;
 	size_t head = (size_t)(offset % FORMAT_BLOCK_SIZE);
 	size_t tail = (size_t)(run->first * FORMAT_BLOCK_SIZE + run->size - end);
-	uint32_t tail_edge = IO_EDGE;
+	uint32_t head_edge = tail_is_known(io, known, run->first) ? IO_TAIL : IO_EDGE;
+	uint32_t tail_edge = head_edge;
 	int r = 0;
 
-	if (head)
+	if (head && head_edge == IO_EDGE)
 		r = load_edge(f, io, run->first, IO_EDGE, bad);
 	if (!r && tail && (!head || last != run->first)) {
 		tail_edge = IO_EDGE + FORMAT_BLOCK_SIZE;
@@ -381,7 +432,7 @@ static int merge_edges(struct file *f, struct io *io, uint64_t offset, uint64_t 
 	}
 	if (r)
 		return r;
-	memcpy(io->data + run->at, io->data + IO_EDGE, head);
+	memcpy(io->data + run->at, io->data + head_edge, head);
 	if (tail)
 		memcpy(io->data + run->at + run->size - tail,
 		       io->data + tail_edge + end % FORMAT_BLOCK_SIZE, tail);
@@ -396,6 +447,7 @@ int blocks_write(struct file *f, struct io *io, uint64_t offset, size_t size, ui
 	uint64_t last = (end - 1) / FORMAT_BLOCK_SIZE;
 	uint32_t head = (uint32_t)(offset % FORMAT_BLOCK_SIZE);
 	struct run run = run_of(io, first, last, length, IO_DATA - head);
+	uint64_t version = f->version; /* before this write */
 	int r = 0;
 
 	/* No block before the first one may stay short or missing. */
@@ -406,11 +458,15 @@ int blocks_write(struct file *f, struct io *io, uint64_t offset, size_t size, ui
 	if (!r && f->suspect)
 		r = blocks_resolve(f, io, first, run.n);
 	if (!r)
-		r = merge_edges(f, io, offset, end, &run, bad);
+		r = merge_edges(f, io, offset, end, &run, version, bad);
 	if (!r)
 		r = load_entries(f, &run);
 	if (!r)
+		keep_tail(f, io, &run, end);
+	if (!r)
 		r = seal_and_store(f, io, &run);
+	if (r)
+		io->tail_version = 0;
 	if (!r && end > f->length)
 		f->length = end;
 	return r;
@@ -542,7 +598,7 @@ static int cut_block(struct file *f, struct io *io, const struct run *run, uint6
 		r = run_engine(f, io, ENGINE_SEAL, run->at, run->size, 0, run->first);
 	if (r)
 		return r < 0 ? r : -EIO;
-	update_entry(io, run, 0);
+	update_entry(&io->records[0], run, 0);
 	format_half_decode(half_of(run->entries, format_entry_current(run->entries)), half);
 	f->header.flags |= FORMAT_SHRINKING;
 	f->header.shrink_length = length;

@@ -6,6 +6,7 @@
 #include "fs/file_internal.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,11 +67,19 @@ int header_write_quietly(struct file *f, struct io *io)
 	return r;
 }
 
+static uint64_t next_version(void)
+{
+	static _Atomic uint64_t last;
+
+	return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
 int header_mark_dirty(struct file *f, struct io *io, bool resizes)
 {
 	int r = 0;
 
 	f->changes++;
+	f->version = next_version();
 	if (!(f->header.flags & FORMAT_DIRTY)) {
 		f->header.flags |= FORMAT_DIRTY;
 		r = header_write(f, io);

@@ -27,6 +27,7 @@ struct file {
 	bool barrier; /* DIRTY may not be durable yet: sync before a new size */
 	bool rebound; /* bindings on disk are more than they should be */
 	uint64_t changes;
+	uint64_t version; /* of the content; no two of any file are the same */
 };
 
 static inline uint64_t blocks_of(uint64_t length)

@@ -42,6 +42,7 @@ void io_wipe(struct io *io)
 {
 	engine_slot_wipe(io->engine, io->slot);
 	io->key_loaded = false;
+	io->tail_version = 0;
 	io->used = false;
 }
 

@@ -10,6 +10,7 @@
  *                   start of the first block of an unaligned write
  *   pages 1..257    IO_DATA: payload of a write, blocks of a read
  *   pages 258, 259  IO_EDGE: old first and last block of an unaligned write
+ *   page 260        IO_TAIL: the short last block that a write left
  */
 #ifndef FS_IO_H
 #define FS_IO_H
@@ -26,6 +27,7 @@ enum {
 	IO_REQUEST = FORMAT_BLOCK_SIZE - IO_REQUEST_HEAD, /* requests are received here */
 	IO_DATA = FORMAT_BLOCK_SIZE,
 	IO_EDGE = 258 * FORMAT_BLOCK_SIZE,
+	IO_TAIL = 260 * FORMAT_BLOCK_SIZE,
 	IO_MAX_BLOCKS = 257,	   /* blocks that 1 MiB may touch */
 	IO_MAX_SIZE = 1024 * 1024, /* bytes of one read or write */
 	IO_MAX_GROUPS = 6,	   /* groups that 257 blocks may touch, and one */
@@ -54,6 +56,12 @@ struct io {
 	uint8_t key_id[KEYS_FILE_ID_SIZE]; /* file whose key is loaded */
 	bool key_loaded;
 	bool used; /* since the last io_wipe */
+	/*
+	 * IO_TAIL holds the plaintext of this block, in which an append goes on,
+	 * of a file as long as its content has this version.
+	 */
+	uint64_t tail_version; /* 0: none */
+	uint64_t tail_index;
 	uint8_t nonces[128 * CIPHER_NONCE_SIZE];
 	uint32_t nonces_left;
 	/* Entries of a run, up to the end of its last group. */
