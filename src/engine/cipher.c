@@ -117,7 +117,7 @@ int cipher_by_name(const char *name, enum cipher_suite *suite)
 const char *cipher_implementation(enum cipher_suite suite)
 {
 	if (suite == CIPHER_XOR)
-		return "portable";
+		return cipher_xor_implementation();
 	return (unsigned int)suite < N_SUITES && chosen[suite] ? chosen[suite]->name : NULL;
 }
 

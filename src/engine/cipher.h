@@ -66,7 +66,7 @@ const char *cipher_name(enum cipher_suite suite);
 /* The suite of a name: 0 and *suite, or -EINVAL. */
 int cipher_by_name(const char *name, enum cipher_suite *suite);
 
-/* What runs a suite here: "intel-ipsec-mb", "OpenSSL", "portable". */
+/* What runs a suite here: "intel-ipsec-mb", "OpenSSL", "AVX2", "portable". */
 const char *cipher_implementation(enum cipher_suite suite);
 
 /* AES-256-GCM if this CPU has AES instructions, else ChaCha20-Poly1305. */
