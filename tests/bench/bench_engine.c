@@ -117,13 +117,13 @@ static void print_hand_off(void)
 
 int main(void)
 {
-	struct engine_counters c;
+	struct engine_pace p;
 	uint32_t slot;
 	struct engine *e = start(ENGINE_WORKERS_AUTO, false, &slot);
 
-	engine_counters(e, &c);
+	engine_pace(e, CIPHER_AES_256_GCM, &p);
 	printf("%s, waking %u us, inline below %u bytes\n",
-	       cipher_implementation(CIPHER_AES_256_GCM), c.wake_us, c.inline_max_size);
+	       cipher_implementation(CIPHER_AES_256_GCM), p.wake_ns / 1000, p.inline_max_size);
 	engine_slot_put(e, slot);
 	engine_stop(e);
 
