@@ -7,7 +7,7 @@
 #include "base/secmem.h"
 #include "cli/cli.h"
 
-static const struct command *const commands[] = { &cli_init, &cli_passwd, &cli_info };
+static const struct command *const commands[] = { &cli_init, &cli_passwd, &cli_info, &cli_bench };
 
 enum {
 	N_COMMANDS = sizeof(commands) / sizeof(commands[0]),
@@ -15,7 +15,7 @@ enum {
 
 static int help(void)
 {
-	printf("usage: cryptfs COMMAND [OPTIONS] VAULT\n"
+	printf("usage: cryptfs COMMAND [OPTIONS] [VAULT]\n"
 	       "\n"
 	       "Create and look after encrypted vaults; cryptfs-mount mounts them.\n"
 	       "\n");
