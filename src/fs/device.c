@@ -52,6 +52,11 @@ static void settle_credit(struct device *d, bool found)
 	atomic_store_explicit(&d->credit, credit < 0 ? 0 : credit, memory_order_relaxed);
 }
 
+static void count(atomic_ulong *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
 /* A request, or -1 with EAGAIN when none came in time. */
 static ssize_t look(struct device *d, void *buf, size_t size)
 {
@@ -62,7 +67,16 @@ static ssize_t look(struct device *d, void *buf, size_t size)
 		n = read(d->second_fd, buf, size);
 	while (n < 0 && errno == EAGAIN && now_ns() < end);
 	settle_credit(d, n >= 0);
+	count(n >= 0 ? &d->hits : &d->misses);
 	atomic_store_explicit(&d->looking, false, memory_order_release);
+	return n;
+}
+
+/* What was read, n bytes or -1, is counted if it is a request; errno stays. */
+static ssize_t counted(struct device *d, const void *buf, ssize_t n)
+{
+	if (n > 0)
+		count(&d->requests[wire_opcode(buf, (size_t)n)]);
 	return n;
 }
 
@@ -75,10 +89,10 @@ static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
 		n = look(d, buf, size);
 		if (n >= 0 || errno != EAGAIN) {
 			reply_fd = d->second_fd;
-			return n;
+			return counted(d, buf, n);
 		}
 	}
-	n = read(fd, buf, size);
+	n = counted(d, buf, read(fd, buf, size));
 	reply_fd = fd;
 	/* Nothing but INIT is under way until it is replied to. */
 	if (n > 0 && !d->init_replied)

@@ -19,6 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/wire.h"
+
 struct device {
 	atomic_bool init_replied;
 	uint32_t offered;     /* what the kernel can do, from INIT */
@@ -26,6 +28,10 @@ struct device {
 	atomic_bool looking;  /* a thread is */
 	atomic_int credit;    /* looks that may fail before it stops being worth it */
 	atomic_uint unlooked; /* reads without a look since */
+	/* Only counted, for whoever is curious. */
+	atomic_ulong hits;   /* looks that found a request */
+	atomic_ulong misses; /* and that did not */
+	atomic_ulong requests[WIRE_OPCODES];
 };
 
 /*

@@ -14,6 +14,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum {
+	WIRE_OPCODES = 64, /* numbers from here on are not requests of files */
+};
+
+/* A request's opcode; 0, which is none, for what has no whole head or an odd number. */
+uint32_t wire_opcode(const void *request, size_t size);
+
+/* "LOOKUP" …, or NULL for a number that has no name. */
+const char *wire_opcode_name(uint32_t opcode);
+
 /* If request, size bytes, is INIT: true, and what the kernel can do. */
 bool wire_is_init(const void *request, size_t size, uint32_t *offered);
 
