@@ -24,6 +24,7 @@ extern const struct command cli_init;
 extern const struct command cli_passwd;
 extern const struct command cli_info;
 extern const struct command cli_bench;
+extern const struct command cli_status;
 
 enum {
 	/* What cli_option answers besides the values of the options. */

@@ -149,6 +149,18 @@ for row in report["scaling"]:
     assert row["helping"] > 0 and ("strict" in row) == (row["workers"] > 0)
 PY
 
+# ---- status, of what is not mounted; tests/mount/status.sh has the rest
+says 0 - status --help
+prints 'usage: cryptfs status'
+says 1 'no MOUNTPOINT given' status
+says 1 'what is b?' status a b
+says 7 'v: not a mount of cryptfs' status v
+says 7 '/: not a mount of cryptfs' status /
+says 7 '/proc//: not a mount of cryptfs' status --json /proc//
+says 7 'missing/x: No such file or directory' status missing/x
+ln -s loop loop
+says 7 'loop: not a mount of cryptfs' status loop
+
 # ---- passwd
 says 4 'cannot unlock v: wrong passphrase' passwd --passfile sekret --new-passfile secret $kdf v
 says 3 'cannot open missing: no vault there' passwd --passfile sekret missing
