@@ -142,6 +142,19 @@ int cli_flush(void)
 	return STATUS_SYSTEM;
 }
 
+int cli_json(json_t *object)
+{
+	int r = object ? json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : -1;
+
+	json_decref(object);
+	if (r) {
+		log_error("cannot write the output");
+		return STATUS_SYSTEM;
+	}
+	(void)putchar('\n'); /* cli_flush sees failures */
+	return cli_flush();
+}
+
 /* ---- values ------------------------------------------------------------ */
 
 /* A whole number in [min, max]: 0 and *value, or STATUS_USAGE. */

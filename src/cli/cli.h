@@ -7,6 +7,7 @@
 #define CLI_CLI_H
 
 #include <getopt.h>
+#include <jansson.h>
 #include <stdint.h>
 
 #include "fs/exitcode.h"
@@ -22,6 +23,8 @@ struct command {
 extern const struct command cli_init;
 extern const struct command cli_passwd;
 extern const struct command cli_info;
+extern const struct command cli_bench;
+extern const struct command cli_status;
 
 enum {
 	/* What cli_option answers besides the values of the options. */
@@ -45,6 +48,12 @@ int cli_operand(const struct command *self, int argc, char **argv, const char *n
 
 /* Flush standard output; STATUS_SYSTEM, said already, if anything was lost. */
 int cli_flush(void);
+
+/*
+ * Print an object, which is taken, and flush: the exit status, a failure said
+ * already.  NULL means that there was no memory for it.
+ */
+int cli_json(json_t *object);
 
 /* --kdf-memory and --kdf-operations: 0, or the exit status, said already. */
 int cli_kdf_memory(const char *mebibytes, struct vault_kdf *kdf);

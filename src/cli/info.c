@@ -77,22 +77,12 @@ static json_t *slots_json(const struct vault_info *info)
 static int show_json(const struct vault_info *info)
 {
 	char id[ID_TEXT_SIZE];
-	json_t *object;
-	int r;
 
 	id_text(info->id, id);
-	object = json_pack("{s:I, s:s, s:s, s:b, s:I, s:o}", "version", (json_int_t)info->version,
-			   "id", id, "suite", cipher_name(info->suite), "encrypted",
-			   info->suite != CIPHER_XOR, "created", (json_int_t)info->created, "slots",
-			   slots_json(info));
-	r = object ? json_dumpf(object, stdout, JSON_INDENT(2)) : -1;
-	json_decref(object);
-	if (r) {
-		log_error("cannot write the output");
-		return STATUS_SYSTEM;
-	}
-	(void)putchar('\n'); /* cli_flush sees failures */
-	return cli_flush();
+	return cli_json(json_pack("{s:I, s:s, s:s, s:b, s:I, s:o}", "version",
+				  (json_int_t)info->version, "id", id, "suite",
+				  cipher_name(info->suite), "encrypted", info->suite != CIPHER_XOR,
+				  "created", (json_int_t)info->created, "slots", slots_json(info)));
 }
 
 static int show(const char *path, bool json)

@@ -7,7 +7,8 @@
 #include "base/secmem.h"
 #include "cli/cli.h"
 
-static const struct command *const commands[] = { &cli_init, &cli_passwd, &cli_info };
+static const struct command *const commands[] = { &cli_init, &cli_passwd, &cli_info, &cli_bench,
+						  &cli_status };
 
 enum {
 	N_COMMANDS = sizeof(commands) / sizeof(commands[0]),
@@ -15,7 +16,7 @@ enum {
 
 static int help(void)
 {
-	printf("usage: cryptfs COMMAND [OPTIONS] VAULT\n"
+	printf("usage: cryptfs COMMAND [OPTIONS] [VAULT | MOUNTPOINT]\n"
 	       "\n"
 	       "Create and look after encrypted vaults; cryptfs-mount mounts them.\n"
 	       "\n");
@@ -26,7 +27,7 @@ static int help(void)
 	       "  --version  show the version\n"
 	       "\n"
 	       "Exit status: 0 done, 1 usage, 2 system error, 3 no vault, 4 wrong passphrase,\n"
-	       "5 vault damaged, 6 vault in use.  More in cryptfs(1).\n");
+	       "5 vault damaged, 6 vault in use, 7 no mount there.  More in cryptfs(1).\n");
 	return cli_flush();
 }
 

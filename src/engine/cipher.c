@@ -29,6 +29,15 @@ static const char *const names[N_SUITES] = {
 	[CIPHER_XOR] = "xor",
 };
 
+/* In order of preference. */
+static const struct cipher_aead *const candidates[] = {
+#ifdef HAVE_IPSEC_MB
+	&cipher_ipsec_aes,
+#endif
+	&cipher_openssl_aes,
+	&cipher_openssl_chacha,
+};
+
 static const struct cipher_aead *chosen[N_SUITES];
 static _Atomic uint64_t next_serial;
 
@@ -62,23 +71,30 @@ static bool has_aes_instructions(void)
 #endif
 }
 
-static bool choose(const struct cipher_aead *a)
-{
-	if (a->prepare(a) || !cipher_kat_passes(a))
-		return false;
-	chosen[a->suite] = a;
-	return true;
-}
-
-static bool choose_fast_aes(void)
+static bool is_left_out(const struct cipher_aead *a)
 {
 #ifdef HAVE_IPSEC_MB
 	const char *wish = getenv("CRYPTFS_CIPHER");
 
-	if (!wish || strcmp(wish, "openssl") != 0)
-		return choose(&cipher_ipsec_aes);
-#endif
+	return a == &cipher_ipsec_aes && wish && strcmp(wish, "openssl") == 0;
+#else
+	(void)a;
 	return false;
+#endif
+}
+
+/* The n-th of the suite's implementations that run here, or NULL. */
+static const struct cipher_aead *nth(enum cipher_suite suite, unsigned int n)
+{
+	for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
+		const struct cipher_aead *a = candidates[i];
+
+		if (a->suite != suite || is_left_out(a) || a->prepare(a) || !cipher_kat_passes(a))
+			continue;
+		if (!n--)
+			return a;
+	}
+	return NULL;
 }
 
 int cipher_init(void)
@@ -90,10 +106,11 @@ int cipher_init(void)
 	new_serials();
 	if (pthread_atfork(NULL, NULL, new_serials))
 		return -ENOMEM;
-	if (!choose_fast_aes() && !choose(&cipher_openssl_aes))
-		return -ENOSYS;
-	if (!choose(&cipher_openssl_chacha))
-		return -ENOSYS;
+	for (enum cipher_suite s = CIPHER_AES_256_GCM; s < CIPHER_XOR; s++) {
+		chosen[s] = nth(s, 0);
+		if (!chosen[s])
+			return -ENOSYS;
+	}
 	done = true;
 	return 0;
 }
@@ -117,8 +134,29 @@ int cipher_by_name(const char *name, enum cipher_suite *suite)
 const char *cipher_implementation(enum cipher_suite suite)
 {
 	if (suite == CIPHER_XOR)
-		return "portable";
+		return cipher_xor_implementation();
 	return (unsigned int)suite < N_SUITES && chosen[suite] ? chosen[suite]->name : NULL;
+}
+
+const char *cipher_implementation_at(enum cipher_suite suite, unsigned int i)
+{
+	const struct cipher_aead *a = nth(suite, i);
+
+	if (suite == CIPHER_XOR)
+		return i ? NULL : cipher_xor_implementation();
+	return a ? a->name : NULL;
+}
+
+int cipher_choose(enum cipher_suite suite, unsigned int i)
+{
+	const struct cipher_aead *a = nth(suite, i);
+
+	if (suite == CIPHER_XOR)
+		return i ? -EINVAL : 0;
+	if (!a)
+		return -EINVAL;
+	chosen[suite] = a;
+	return 0;
 }
 
 enum cipher_suite cipher_default(void)

@@ -66,8 +66,20 @@ const char *cipher_name(enum cipher_suite suite);
 /* The suite of a name: 0 and *suite, or -EINVAL. */
 int cipher_by_name(const char *name, enum cipher_suite *suite);
 
-/* What runs a suite here: "intel-ipsec-mb", "OpenSSL", "portable". */
+/* What runs a suite here: "intel-ipsec-mb", "OpenSSL", "AVX2", "portable". */
 const char *cipher_implementation(enum cipher_suite suite);
+
+/*
+ * The implementations of a suite that run here, the one that cipher_init
+ * chooses first: the name of the i-th, counted from 0, or NULL.
+ */
+const char *cipher_implementation_at(enum cipher_suite suite, unsigned int i);
+
+/*
+ * Have the i-th of these run the suite, to measure it: 0 or -EINVAL.  While
+ * no other thread uses ciphers; keys must be set again.
+ */
+int cipher_choose(enum cipher_suite suite, unsigned int i);
 
 /* AES-256-GCM if this CPU has AES instructions, else ChaCha20-Poly1305. */
 enum cipher_suite cipher_default(void);

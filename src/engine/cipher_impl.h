@@ -48,6 +48,9 @@ void cipher_impl_key(const struct cipher_aead *a, struct cipher_key *key, const 
 /* True if the published vectors of its suite come out, and a forgery does not. */
 bool cipher_kat_passes(const struct cipher_aead *a);
 
+/* What runs xor here. */
+const char *cipher_xor_implementation(void);
+
 /* Free the calling thread's OpenSSL contexts. */
 void cipher_openssl_thread_fini(void);
 

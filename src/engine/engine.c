@@ -50,6 +50,7 @@ int engine_start(const struct engine_options *options, struct engine **out)
 		.fixed = options->workers != ENGINE_WORKERS_AUTO,
 		.strict = options->strict,
 		.idle_ms = POOL_IDLE_MS,
+		.spin_us = options->spin_us,
 	};
 	r = -ENOMEM;
 	e = aligned_alloc(_Alignof(struct engine), sizeof(*e));
@@ -69,7 +70,7 @@ int engine_start(const struct engine_options *options, struct engine **out)
 	if (r)
 		goto out;
 	log_debug("waking costs %u ns, 1 KiB of %s %u ns", e->pace.wake_ns,
-		  cipher_name(cipher_default()), e->pace.kib_ns[cipher_default()]);
+		  cipher_name(cipher_default()), pace_kib_ns(&e->pace, cipher_default()));
 	*out = e;
 	e = NULL;
 out:
@@ -300,6 +301,7 @@ void engine_counters(struct engine *e, struct engine_counters *out)
 {
 	struct pool *p = &e->pool;
 	uint64_t bytes = 0;
+	uint32_t oldest;
 
 	*out = (struct engine_counters){
 		.tasks_inline = atomic_load(&e->helped),
@@ -308,15 +310,26 @@ void engine_counters(struct engine *e, struct engine_counters *out)
 		.tasks_repaired = atomic_load(&p->repaired),
 		.workers_alive = atomic_load(&p->alive),
 		.workers_target = atomic_load(&p->target),
-		.wake_us = (e->pace.wake_ns + 999) / 1000,
-		.inline_max_size = p->options.max ? pace_threshold(&e->pace, cipher_default())
-						  : UINT32_MAX,
+		.workers_max = p->options.max,
+		.tasks_waiting = queue_waiting(&e->arena.shm->queue, &oldest),
 	};
 	for (uint32_t i = 0; i < e->arena.slots; i++) {
 		out->tasks_inline += atomic_load(&e->slots[i].tasks);
 		bytes += atomic_load(&e->slots[i].bytes);
 	}
 	out->bytes = bytes;
-	for (uint32_t i = 0; i < p->options.max; i++)
-		out->tasks_workers += atomic_load(&e->arena.shm->workers[i].tasks);
+	for (uint32_t i = 0; i < p->options.max; i++) {
+		out->tasks_worker[i] = atomic_load(&e->arena.shm->workers[i].tasks);
+		out->tasks_workers += out->tasks_worker[i];
+	}
+}
+
+void engine_pace(struct engine *e, enum cipher_suite suite, struct engine_pace *out)
+{
+	*out = (struct engine_pace){
+		.wake_ns = e->pace.wake_ns,
+		.kib_ns = pace_kib_ns(&e->pace, suite),
+		.inline_max_size = e->pool.options.max ? pace_threshold(&e->pace, suite)
+						       : UINT32_MAX,
+	};
 }

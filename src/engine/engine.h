@@ -90,20 +90,31 @@ struct engine_options {
 	int workers;	/* ENGINE_WORKERS_AUTO, 0, or 1..ENGINE_MAX_WORKERS */
 	bool strict;	/* only workers process, the waiter never helps */
 	uint32_t slots; /* 1..ENGINE_MAX_SLOTS */
+	/* So long workers look for more work before they sleep; 0: as suits this machine. */
+	uint32_t spin_us;
 };
 
 /* Counters since the start; a snapshot, not exact under load. */
 struct engine_counters {
 	uint64_t tasks_inline;	/* done by waiting threads */
-	uint64_t tasks_workers; /* done by workers */
+	uint64_t tasks_workers; /* done by workers, and by each of them: */
+	uint64_t tasks_worker[ENGINE_MAX_WORKERS];
 	uint64_t bytes;
 	uint64_t workers_started;
 	uint64_t workers_died; /* not told to */
 	uint64_t tasks_repaired;
 	uint32_t workers_alive;
 	uint32_t workers_target;
-	uint32_t wake_us;	  /* measured: waking a parked process */
-	uint32_t inline_max_size; /* bytes; smaller batches wake nobody */
+	uint32_t workers_max;
+	uint32_t tasks_waiting; /* now */
+};
+
+/* What was measured at the start, and what follows from it for a suite. */
+struct engine_pace {
+	uint32_t wake_ns;	  /* waking a parked process */
+	uint32_t kib_ns;	  /* 1 KiB through the cipher */
+	uint32_t inline_max_size; /* bytes; smaller batches wake nobody.  UINT32_MAX:
+				     there are no workers */
 };
 
 struct engine;
@@ -166,5 +177,7 @@ int engine_wait(struct engine *e, uint32_t slot);
 int engine_run(struct engine *e, uint32_t slot, const struct engine_batch *batch);
 
 void engine_counters(struct engine *e, struct engine_counters *out);
+
+void engine_pace(struct engine *e, enum cipher_suite suite, struct engine_pace *out);
 
 #endif /* ENGINE_ENGINE_H */

@@ -154,22 +154,21 @@ int pace_measure(struct pace *p)
 	return measure_wake(&p->wake_ns);
 }
 
-/* The suite's number may come from a key that somebody wiped. */
-static uint32_t kib_ns(const struct pace *p, uint32_t suite)
+uint32_t pace_kib_ns(const struct pace *p, uint32_t suite)
 {
 	return p->kib_ns[suite < N_SUITES ? suite : 0];
 }
 
 uint32_t pace_workers(const struct pace *p, uint32_t suite, uint32_t size)
 {
-	uint64_t work_ns = (uint64_t)size * kib_ns(p, suite) / 1024;
+	uint64_t work_ns = (uint64_t)size * pace_kib_ns(p, suite) / 1024;
 
 	return (uint32_t)(work_ns / (2 * (uint64_t)p->wake_ns));
 }
 
 uint32_t pace_threshold(const struct pace *p, uint32_t suite)
 {
-	uint32_t per_kib = kib_ns(p, suite);
+	uint32_t per_kib = pace_kib_ns(p, suite);
 	uint64_t size = ((uint64_t)p->wake_ns * 2 * 1024 + per_kib - 1) / per_kib;
 
 	return size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;

@@ -21,6 +21,12 @@ struct pace {
  */
 int pace_measure(struct pace *p);
 
+/*
+ * What 1 KiB of this suite costs.  Any number will do: it may come from a key
+ * that somebody wiped.
+ */
+uint32_t pace_kib_ns(const struct pace *p, uint32_t suite);
+
 /* How many workers are worth waking for size bytes of this suite; 0 for small work. */
 uint32_t pace_workers(const struct pace *p, uint32_t suite, uint32_t size);
 

@@ -367,7 +367,7 @@ int pool_start(struct pool *p, const struct arena *a, const struct pool_options 
 	p->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->kick < 0)
 		return -errno;
-	r = zygote_start(a, &p->zygote);
+	r = zygote_start(a, options->spin_us, &p->zygote);
 	if (r)
 		log_warn("cannot fork: %s; going on without workers", strerror(-r));
 	return 0;

@@ -32,6 +32,7 @@ struct pool_options {
 	bool fixed;	  /* as many as were ever wanted; do not grow or shrink */
 	bool strict;	  /* only workers work */
 	uint32_t idle_ms; /* without a wake for so long, workers end (not if fixed) */
+	uint32_t spin_us; /* as in struct engine_options */
 };
 
 /* What the supervisor knows of one worker. */

@@ -68,32 +68,46 @@ static int do_one(const struct worker *w)
 	return 0;
 }
 
-/* Do what is there: QUEUE_EMPTY when there is no more, QUEUE_CLOSED to end. */
-static int drain(const struct worker *w)
+static uint32_t next_ticket(const struct worker *w)
+{
+	return atomic_load_explicit(&w->arena->shm->queue.next_ticket, memory_order_relaxed);
+}
+
+/*
+ * Do what is there: QUEUE_EMPTY when there is no more, QUEUE_CLOSED to end.
+ * *n is how many there were, *seen the next ticket before the last look.
+ */
+static int drain(const struct worker *w, uint32_t *n, uint32_t *seen)
 {
 	int r;
 
+	*n = 0;
 	at_work = 1;
-	do
+	for (;;) {
+		*seen = next_ticket(w);
 		r = do_one(w);
-	while (!r && !must_end);
+		if (r)
+			break;
+		++*n;
+		if (must_end)
+			break;
+	}
 	at_work = 0;
 	return must_end ? QUEUE_CLOSED : r;
 }
 
-/* Wait a little for a new task, without giving up the CPU. */
-static void spin(const struct worker *w)
+/* Wait a little for a task after those seen, without giving up the CPU: true if one came. */
+static bool spin(const struct worker *w, uint32_t seen)
 {
-	_Atomic uint32_t *ticket = &w->arena->shm->queue.next_ticket;
-	uint32_t seen = atomic_load_explicit(ticket, memory_order_relaxed);
 	uint64_t end = sync_now_ns() + w->spin_us * 1000ULL;
 
 	while (sync_now_ns() < end) {
 		for (int i = 0; i < 16; i++)
 			sync_pause();
-		if (atomic_load_explicit(ticket, memory_order_relaxed) != seen)
-			return;
+		if (next_ticket(w) != seen)
+			return true;
 	}
+	return false;
 }
 
 /* Sleep until there may be work; true if it must be looked for. */
@@ -113,15 +127,14 @@ static void park(const struct worker *w)
 void worker_loop(const struct worker *w)
 {
 	struct shm_worker *line = line_of(w->arena, w->owner);
+	uint32_t seen;
+	uint32_t n;
 
 	atomic_store(&line->state, WORKER_BUSY);
-	while (drain(w) == QUEUE_EMPTY) {
-		if (w->spin_us) {
-			spin(w);
-			if (drain(w) != QUEUE_EMPTY)
-				break;
-		}
-		park(w);
+	while (drain(w, &n, &seen) == QUEUE_EMPTY) {
+		/* Who found nothing looks no further: others do all the work. */
+		if (!n || !w->spin_us || !spin(w, seen))
+			park(w);
 	}
 	secmem_wipe(w->arena->shm->undo[w->owner.index], ENGINE_BLOCK_SIZE);
 	leave(line);

@@ -166,25 +166,26 @@ static void serve(struct nursery *n, const sigset_t *while_waiting)
 	}
 }
 
-static void zygote_main(const struct arena *a, int socket, pid_t parent) __attribute__((noreturn));
-static void zygote_main(const struct arena *a, int socket, pid_t parent)
+static void zygote_main(struct nursery *n, pid_t parent) __attribute__((noreturn));
+static void zygote_main(struct nursery *n, pid_t parent)
 {
-	struct nursery n = { .arena = a, .socket = socket };
 	sigset_t while_waiting;
 
 	sandbox_die_with(parent);
-	sandbox_close_all_but(socket);
+	sandbox_close_all_but(n->socket);
 	(void)prctl(PR_SET_NAME, "cryptfs-zygote", 0, 0, 0);
 	(void)setsid(); /* away from the terminal */
 	(void)secmem_harden_process();
 	set_signals(&while_waiting);
 	/* Spinning pays where the submitter does not need the same CPU. */
-	n.spin_us = sysconf(_SC_NPROCESSORS_ONLN) > 2 ? SPIN_US : 0;
-	serve(&n, &while_waiting);
+	if (!n->spin_us && sysconf(_SC_NPROCESSORS_ONLN) > 2)
+		n->spin_us = SPIN_US;
+	serve(n, &while_waiting);
 }
 
-int zygote_start(const struct arena *a, struct zygote *z)
+int zygote_start(const struct arena *a, uint32_t spin_us, struct zygote *z)
 {
+	struct nursery n = { .arena = a, .spin_us = spin_us };
 	int sockets[2];
 	pid_t parent = getpid();
 	pid_t pid;
@@ -192,9 +193,10 @@ int zygote_start(const struct arena *a, struct zygote *z)
 	*z = (struct zygote){ .pid = -1, .pidfd = -1, .socket = -1 };
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets))
 		return -errno;
+	n.socket = sockets[1];
 	pid = fork();
 	if (pid == 0)
-		zygote_main(a, sockets[1], parent);
+		zygote_main(&n, parent);
 	if (pid < 0) {
 		int r = -errno;
 

@@ -41,8 +41,11 @@ struct zygote {
 	int socket; /* SOCK_SEQPACKET; readable when there is a report */
 };
 
-/* Fork it: 0 or -errno.  The arena is borrowed for ever (by the child). */
-int zygote_start(const struct arena *a, struct zygote *z);
+/*
+ * Fork it: 0 or -errno.  The arena is borrowed for ever (by the child).
+ * spin_us as in struct engine_options.
+ */
+int zygote_start(const struct arena *a, uint32_t spin_us, struct zygote *z);
 
 /* Ask for a worker: 0 or -errno. */
 int zygote_request(const struct zygote *z, uint32_t index, uint32_t generation);

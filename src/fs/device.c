@@ -50,6 +50,11 @@ static void settle_credit(struct device *d, bool found)
 	atomic_store_explicit(&d->credit, credit < 0 ? 0 : credit, memory_order_relaxed);
 }
 
+static void count(atomic_ulong *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
 /* A request, or -1 with EAGAIN when none came in time. */
 static ssize_t look(struct device *d, int fd, void *buf, size_t size)
 {
@@ -60,14 +65,15 @@ static ssize_t look(struct device *d, int fd, void *buf, size_t size)
 		n = read(fd, buf, size);
 	while (n < 0 && errno == EAGAIN && now_ns() < end);
 	settle_credit(d, n >= 0);
+	count(n >= 0 ? &d->hits : &d->misses);
 	atomic_store_explicit(&d->looking, false, memory_order_release);
 	return n;
 }
 
 /* Requests keep being there already: there is work for one more. */
-static void count_streak(struct device *d, const void *request)
+static void count_streak(struct device *d, const void *request, size_t size)
 {
-	if (wire_is_answered(request) && ++streak >= CREW_STREAK) {
+	if (wire_is_answered(wire_opcode(request, size)) && ++streak >= CREW_STREAK) {
 		streak = 0;
 		crew_call(&d->crew);
 	}
@@ -79,7 +85,7 @@ static ssize_t next_request(struct device *d, int fd, void *buf, size_t size)
 	ssize_t n = read(fd, buf, size);
 
 	if (n > 0)
-		count_streak(d, buf);
+		count_streak(d, buf, (size_t)n);
 	else
 		streak = 0;
 	while (n < 0 && errno == EAGAIN) {
@@ -96,6 +102,8 @@ static ssize_t next_request(struct device *d, int fd, void *buf, size_t size)
 			break;
 		n = read(fd, buf, size);
 	}
+	if (n > 0)
+		count(&d->requests[wire_opcode(buf, (size_t)n)]);
 	return n;
 }
 

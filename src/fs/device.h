@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "fs/crew.h"
+#include "fs/wire.h"
 
 struct device {
 	struct crew crew; /* of the threads that read */
@@ -29,6 +30,10 @@ struct device {
 	atomic_bool looking;  /* a thread is */
 	atomic_int credit;    /* looks that may fail before it stops being worth it */
 	atomic_uint unlooked; /* reads without a look since */
+	/* Only counted, for whoever is curious. */
+	atomic_ulong hits;   /* looks that found a request */
+	atomic_ulong misses; /* and that did not */
+	atomic_ulong requests[WIRE_OPCODES];
 };
 
 /*

@@ -59,7 +59,7 @@ static int catch_wakeups(void)
 static void serve(struct thread *self, const struct fuse_buf *buf)
 {
 	struct loop *l = self->loop;
-	uint32_t kind = wire_opcode(buf->mem);
+	uint32_t kind = wire_opcode(buf->mem, buf->size);
 	uint64_t start = sync_now_ns();
 	bool away = crew_begin(l->crew, kind);
 

@@ -8,10 +8,10 @@
  *      no secret and no /dev/fuse
  *   4  open and unlock the vault: asks for the passphrase on the terminal
  *   5  mount, then leave the terminal
- *   6  threads: supervisor of the workers, receivers, settling
+ *   6  threads: supervisor of the workers, settling, control socket, receivers
  *
  * It ends the other way round: what the kernel still holds (it is written out
- * while requests are served), receivers, settling of everything, workers,
+ * while requests are served), control socket, receivers, settling of everything, workers,
  * and last the vault's lock and keys.
  */
 #include "fs/mount.h"
@@ -36,8 +36,11 @@
 #include "base/log.h"
 #include "base/secmem.h"
 #include "fs/bdi.h"
+#include "fs/control.h"
 #include "fs/exitcode.h"
 #include "fs/loop.h"
+#include "fs/mountinfo.h"
+#include "fs/status.h"
 #include "fs/vault.h"
 #include "fs/writeout.h"
 
@@ -68,6 +71,8 @@ struct mount {
 	pthread_mutex_t settle_lock;
 	pthread_cond_t settle_wake;
 	bool settle_stop;
+	struct status status;
+	struct control *control;
 };
 
 /* ---- the mountpoint ------------------------------------------------------ */
@@ -457,6 +462,27 @@ static void stop_settling(struct mount *m)
 	m->settle_io = NULL;
 }
 
+/* ---- being asked --------------------------------------------------------- */
+
+/* Before there is anybody who serves: the mount is looked for, not touched. */
+static void start_control(struct mount *m)
+{
+	struct control_name name = { .owner = geteuid() };
+	struct mountinfo info;
+	int r = mountinfo_find(m->mountpoint, &info);
+
+	m->status = (struct status){ m->o, &m->store, &m->context.device, { 0 } };
+	status_start(&m->status);
+	if (!r) {
+		name.major = info.major;
+		name.minor = info.minor;
+		r = control_start(&name, status_answer, &m->status, &m->control);
+	}
+	if (r)
+		log_warn("cryptfs status will not work: %s",
+			 r < 0 ? strerror(-r) : "others may write where its socket would be");
+}
+
 /* ---- serving ------------------------------------------------------------- */
 
 /* The signals that end a mount, and the one that says it has ended. */
@@ -506,6 +532,8 @@ static int serve(struct mount *m)
 	if (!r)
 		r = start_settling(m);
 	if (!r)
+		start_control(m);
+	if (!r)
 		r = loop_start(m->session, &m->context.device, &m->store, SIGUSR2, &m->loop);
 	if (r)
 		return failed("start serving", r);
@@ -519,6 +547,7 @@ static int serve(struct mount *m)
 
 static void stop(struct mount *m)
 {
+	control_stop(m->control);
 	loop_stop(m->loop);
 	if (m->mounted) {
 		/* With every descriptor closed nobody waits for us while unmounting. */

@@ -5,6 +5,72 @@
 #include <linux/fuse.h>
 #include <string.h>
 
+static const char *const names[WIRE_OPCODES] = {
+	[FUSE_LOOKUP] = "LOOKUP",
+	[FUSE_FORGET] = "FORGET",
+	[FUSE_GETATTR] = "GETATTR",
+	[FUSE_SETATTR] = "SETATTR",
+	[FUSE_READLINK] = "READLINK",
+	[FUSE_SYMLINK] = "SYMLINK",
+	[FUSE_MKNOD] = "MKNOD",
+	[FUSE_MKDIR] = "MKDIR",
+	[FUSE_UNLINK] = "UNLINK",
+	[FUSE_RMDIR] = "RMDIR",
+	[FUSE_RENAME] = "RENAME",
+	[FUSE_LINK] = "LINK",
+	[FUSE_OPEN] = "OPEN",
+	[FUSE_READ] = "READ",
+	[FUSE_WRITE] = "WRITE",
+	[FUSE_STATFS] = "STATFS",
+	[FUSE_RELEASE] = "RELEASE",
+	[FUSE_FSYNC] = "FSYNC",
+	[FUSE_SETXATTR] = "SETXATTR",
+	[FUSE_GETXATTR] = "GETXATTR",
+	[FUSE_LISTXATTR] = "LISTXATTR",
+	[FUSE_REMOVEXATTR] = "REMOVEXATTR",
+	[FUSE_FLUSH] = "FLUSH",
+	[FUSE_INIT] = "INIT",
+	[FUSE_OPENDIR] = "OPENDIR",
+	[FUSE_READDIR] = "READDIR",
+	[FUSE_RELEASEDIR] = "RELEASEDIR",
+	[FUSE_FSYNCDIR] = "FSYNCDIR",
+	[FUSE_GETLK] = "GETLK",
+	[FUSE_SETLK] = "SETLK",
+	[FUSE_SETLKW] = "SETLKW",
+	[FUSE_ACCESS] = "ACCESS",
+	[FUSE_CREATE] = "CREATE",
+	[FUSE_INTERRUPT] = "INTERRUPT",
+	[FUSE_BMAP] = "BMAP",
+	[FUSE_DESTROY] = "DESTROY",
+	[FUSE_IOCTL] = "IOCTL",
+	[FUSE_POLL] = "POLL",
+	[FUSE_NOTIFY_REPLY] = "NOTIFY_REPLY",
+	[FUSE_BATCH_FORGET] = "BATCH_FORGET",
+	[FUSE_FALLOCATE] = "FALLOCATE",
+	[FUSE_READDIRPLUS] = "READDIRPLUS",
+	[FUSE_RENAME2] = "RENAME2",
+	[FUSE_LSEEK] = "LSEEK",
+	[FUSE_COPY_FILE_RANGE] = "COPY_FILE_RANGE",
+	[50] = "SYNCFS", /* later than some headers */
+	[51] = "TMPFILE",
+	[52] = "STATX",
+};
+
+uint32_t wire_opcode(const void *request, size_t size)
+{
+	struct fuse_in_header head;
+
+	if (size < sizeof(head))
+		return 0;
+	memcpy(&head, request, sizeof(head));
+	return head.opcode < WIRE_OPCODES ? head.opcode : 0;
+}
+
+const char *wire_opcode_name(uint32_t opcode)
+{
+	return opcode < WIRE_OPCODES ? names[opcode] : NULL;
+}
+
 bool wire_is_init(const void *request, size_t size, uint32_t *offered)
 {
 	struct fuse_in_header head;
@@ -61,17 +127,9 @@ bool wire_kills_set_id(const void *request)
 	}
 }
 
-uint32_t wire_opcode(const void *request)
+bool wire_is_answered(uint32_t opcode)
 {
-	struct fuse_in_header head;
-
-	memcpy(&head, request, sizeof(head));
-	return head.opcode;
-}
-
-bool wire_is_answered(const void *request)
-{
-	switch (wire_opcode(request)) {
+	switch (opcode) {
 	case FUSE_FORGET:
 	case FUSE_BATCH_FORGET:
 	case FUSE_INTERRUPT:

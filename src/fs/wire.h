@@ -14,6 +14,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum {
+	WIRE_OPCODES = 64, /* numbers from here on are not requests of files */
+};
+
+/* A request's opcode; 0, which is none, for what has no whole head or an odd number. */
+uint32_t wire_opcode(const void *request, size_t size);
+
+/* "LOOKUP" …, or NULL for a number that has no name. */
+const char *wire_opcode_name(uint32_t opcode);
+
 /* If request, size bytes, is INIT: true, and what the kernel can do. */
 bool wire_is_init(const void *request, size_t size, uint32_t *offered);
 
@@ -30,10 +40,7 @@ void wire_amend_init(void *reply, size_t size, uint32_t offered);
  */
 bool wire_kills_set_id(const void *request);
 
-/* The request's opcode. */
-uint32_t wire_opcode(const void *request);
-
-/* Whether somebody waits for the answer to this request; not so for FORGET and the like. */
-bool wire_is_answered(const void *request);
+/* Whether somebody waits for the answer to such a request; not so for FORGET and the like. */
+bool wire_is_answered(uint32_t opcode);
 
 #endif /* FS_WIRE_H */

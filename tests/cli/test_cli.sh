@@ -119,6 +119,48 @@ if [ -c /dev/full ]; then
 	[ "$status" = 2 ] && grep -q 'cannot write the output' err || fail "a full device: $status"
 fi
 
+# ---- bench: that it measures everything, not how fast that is
+for command in "bench --help" "bench -h"; do
+	says 0 - $command
+	prints 'usage: cryptfs bench'
+done
+says 1 'bench: takes no argument: what is v?' bench v
+for value in 0 -1 x 601 ''; do
+	says 1 "--seconds $value: not a number of seconds" bench "--seconds=$value"
+done
+says 0 - bench --seconds 0.01
+prints 'chacha20-poly1305, OpenSSL'
+prints 'to a worker that sleeps'
+prints 'wakes one for'
+says 0 - bench --seconds 0.01 --json
+python3 - out <<'PY' || fail "bench --json: $(cat out)"
+import json, os, sys
+report = json.load(open(sys.argv[1]))
+assert {c["suite"] for c in report["ciphers"]} == {"aes-256-gcm", "chacha20-poly1305", "xor"}
+for cipher in report["ciphers"]:
+    assert [size["size"] for size in cipher["sizes"]] == [4096, 65536, 1048576]
+    for size in cipher["sizes"]:
+        assert size["raw"]["seal"] > 0 and size["queue"]["open"] > 0 and size["memcpy"] > 0
+    assert cipher["auto"]["inline_max_size"] > 0
+assert report["hand_off"]["inline_ns"] > 0 and report["hand_off"]["asleep_us"] > 0
+workers = {row["workers"] for row in report["scaling"]}
+assert 0 in workers and os.cpu_count() >= max(workers) >= 1
+for row in report["scaling"]:
+    assert row["helping"] > 0 and ("strict" in row) == (row["workers"] > 0)
+PY
+
+# ---- status, of what is not mounted; tests/mount/status.sh has the rest
+says 0 - status --help
+prints 'usage: cryptfs status'
+says 1 'no MOUNTPOINT given' status
+says 1 'what is b?' status a b
+says 7 'v: not a mount of cryptfs' status v
+says 7 '/: not a mount of cryptfs' status /
+says 7 '/proc//: not a mount of cryptfs' status --json /proc//
+says 7 'missing/x: No such file or directory' status missing/x
+ln -s loop loop
+says 7 'loop: not a mount of cryptfs' status loop
+
 # ---- passwd
 says 4 'cannot unlock v: wrong passphrase' passwd --passfile sekret --new-passfile secret $kdf v
 says 3 'cannot open missing: no vault there' passwd --passfile sekret missing

@@ -417,6 +417,30 @@ static void suites_have_names_and_implementations(void **state)
 	assert_true(cipher_default() != CIPHER_XOR);
 }
 
+static void every_implementation_can_be_chosen(void **state)
+{
+	const enum cipher_suite suite = CIPHER_AES_256_GCM;
+	static struct cipher_key key;
+	static const uint8_t zeros[CIPHER_KEY_SIZE];
+	uint8_t tag[CIPHER_TAG_SIZE];
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; cipher_implementation_at(suite, i); i++) {
+		assert_int_equal(cipher_choose(suite, i), 0);
+		assert_string_equal(cipher_implementation(suite),
+				    cipher_implementation_at(suite, i));
+		assert_int_equal(cipher_key_set(&key, suite, zeros), 0);
+		assert_int_equal(cipher_seal(&key, zeros, "", 0, tag, 0, tag), 0);
+		assert_memory_equal(tag, "\x53\x0f\x8a\xfb\xc7\x45\x36\xb9", 8);
+	}
+	assert_true(i >= 1);
+	assert_int_equal(cipher_choose(suite, i), -EINVAL);
+	assert_int_equal(cipher_choose(CIPHER_XOR, 1), -EINVAL);
+	assert_null(cipher_implementation_at((enum cipher_suite)4, 0));
+	assert_int_equal(cipher_choose(suite, 0), 0);
+}
+
 static int init(void **state)
 {
 	(void)state;
@@ -446,6 +470,7 @@ int main(void)
 		cmocka_unit_test(xor_repeats_the_key_to_256_bytes_from_the_start_of_the_file),
 		cmocka_unit_test(unsound_keys_are_refused),
 		cmocka_unit_test(suites_have_names_and_implementations),
+		cmocka_unit_test(every_implementation_can_be_chosen),
 	};
 
 	alarm(60); /* a hang is a failure */

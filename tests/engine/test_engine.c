@@ -55,6 +55,23 @@ static void all_shapes_come_out_right_without_workers(void **state)
 	engine_stop(e);
 }
 
+static void what_was_measured_is_told(void **state)
+{
+	struct engine *alone = start_engine(0, false, 1);
+	struct engine *e = start_engine(1, false, 1);
+	struct engine_pace p;
+
+	(void)state;
+	for (enum cipher_suite s = CIPHER_AES_256_GCM; s <= CIPHER_XOR; s++) {
+		engine_pace(alone, s, &p);
+		assert_int_equal(p.inline_max_size, UINT32_MAX);
+		engine_pace(e, s, &p);
+		assert_true(p.wake_ns && p.kib_ns && p.inline_max_size);
+	}
+	engine_stop(alone);
+	engine_stop(e);
+}
+
 static void all_shapes_come_out_right_with_one_worker_and_two(void **state)
 {
 	(void)state;
@@ -78,6 +95,9 @@ static void strict_workers_do_every_task(void **state)
 		c = counters_of(e);
 		assert_int_equal(c.tasks_inline, 0);
 		assert_true(c.tasks_workers > 0);
+		assert_int_equal(c.tasks_worker[0] + c.tasks_worker[1], c.tasks_workers);
+		assert_int_equal(c.workers_max, n);
+		assert_int_equal(c.tasks_waiting, 0);
 		WAIT_UNTIL(counters_of(e).workers_started == (uint64_t)n);
 		assert_int_equal(c.workers_died, 0);
 		engine_stop(e);
@@ -471,6 +491,7 @@ int main(void)
 		cmocka_unit_test(all_shapes_come_out_right_without_workers),
 		cmocka_unit_test(all_shapes_come_out_right_with_one_worker_and_two),
 		cmocka_unit_test(strict_workers_do_every_task),
+		cmocka_unit_test(what_was_measured_is_told),
 		cmocka_unit_test(strict_without_a_supervisor_does_the_work_itself),
 		cmocka_unit_test(workers_are_forked_by_the_first_batch_that_pays),
 		cmocka_unit_test(idle_workers_end_and_come_back),

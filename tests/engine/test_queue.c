@@ -348,6 +348,42 @@ static void workers_and_submitters_share_without_races(void **state)
 	engine_stop(e);
 }
 
+/* Something comes right after the worker has looked in vain. */
+static bool comes_late;
+
+int __real_queue_take(struct queue *, struct queue_owner, struct queue_ref *, struct task *);
+int __wrap_queue_take(struct queue *from, struct queue_owner owner, struct queue_ref *ref,
+		      struct task *task);
+int __wrap_queue_take(struct queue *from, struct queue_owner owner, struct queue_ref *ref,
+		      struct task *task)
+{
+	const struct task end = { .type = TASK_TERMINATE };
+	struct queue_ref ignored;
+	int r = __real_queue_take(from, owner, ref, task);
+
+	if (r == QUEUE_EMPTY && comes_late) {
+		comes_late = false;
+		assert_int_equal(queue_put(from, &end, &ignored), 0);
+	}
+	return r;
+}
+
+static void a_worker_that_looks_for_more_misses_nothing(void **state)
+{
+	const struct engine_options o = { .workers = 0, .slots = 1 };
+	const struct task nothing = { 0 };
+	struct worker w = { .owner = { 0, 1 }, .spin_us = 1000000000 };
+	struct queue_ref ref;
+
+	(void)state;
+	assert_int_equal(engine_start(&o, &e), 0);
+	w.arena = &e->arena;
+	assert_int_equal(queue_put(&e->arena.shm->queue, &nothing, &ref), 0);
+	comes_late = true;
+	worker_loop(&w); /* not before it has seen the end */
+	engine_stop(e);
+}
+
 #define Q(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -364,6 +400,7 @@ int main(void)
 		Q(after_closing_it_drains_and_then_says_closed),
 		Q(each_task_reaches_exactly_one_consumer),
 		cmocka_unit_test(workers_and_submitters_share_without_races),
+		cmocka_unit_test(a_worker_that_looks_for_more_misses_nothing),
 	};
 
 	alarm(110); /* a hang is a failure */

@@ -49,6 +49,25 @@ static void an_old_kernels_shorter_init_is_understood(void **state)
 	assert_false(wire_is_init(&r, 0, &offered));
 }
 
+static void opcodes_are_told_and_have_names(void **state)
+{
+	struct request r = { .head.opcode = FUSE_WRITE };
+
+	(void)state;
+	assert_int_equal(wire_opcode(&r, sizeof(r)), FUSE_WRITE);
+	assert_int_equal(wire_opcode(&r, sizeof(r.head)), FUSE_WRITE);
+	assert_int_equal(wire_opcode(&r, sizeof(r.head) - 1), 0);
+	r.head.opcode = WIRE_OPCODES;
+	assert_int_equal(wire_opcode(&r, sizeof(r)), 0);
+	r.head.opcode = UINT32_MAX;
+	assert_int_equal(wire_opcode(&r, sizeof(r)), 0);
+	assert_string_equal(wire_opcode_name(FUSE_LOOKUP), "LOOKUP");
+	assert_string_equal(wire_opcode_name(FUSE_READDIRPLUS), "READDIRPLUS");
+	assert_null(wire_opcode_name(0));
+	assert_null(wire_opcode_name(7));
+	assert_null(wire_opcode_name(WIRE_OPCODES));
+}
+
 static void other_requests_are_not_init(void **state)
 {
 	struct request r = { .head.opcode = FUSE_WRITE };
@@ -120,6 +139,7 @@ int main(void)
 		cmocka_unit_test(init_tells_what_the_kernel_can_do),
 		cmocka_unit_test(an_old_kernels_shorter_init_is_understood),
 		cmocka_unit_test(other_requests_are_not_init),
+		cmocka_unit_test(opcodes_are_told_and_have_names),
 		cmocka_unit_test(only_what_was_offered_is_asked_for),
 		cmocka_unit_test(a_reply_of_another_size_is_left_alone),
 		cmocka_unit_test(four_requests_can_take_set_id_bits_away),

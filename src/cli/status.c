@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* cryptfs status: ask a mount for its counters. */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/cli.h"
+#include "fs/control.h"
+#include "fs/mountinfo.h"
+
+enum { MAX_LINKS = 8 };
+
+/* ---- finding ------------------------------------------------------------ */
+
+/*
+ * The absolute path of an entry that is not touched itself, only its folder;
+ * 0 or -errno.
+ */
+static int locate(const char *path, char out[PATH_MAX])
+{
+	char folder[PATH_MAX];
+	char *last;
+	size_t size;
+
+	if (strcmp(path, ".") == 0)
+		return getcwd(out, PATH_MAX) ? 0 : -errno;
+	size = strlen(path);
+	while (size > 1 && path[size - 1] == '/')
+		size--;
+	if (!size || size >= sizeof(folder))
+		return size ? -ENAMETOOLONG : -ENOENT;
+	memcpy(folder, path, size);
+	folder[size] = '\0';
+	last = strrchr(folder, '/');
+	last = last ? last + 1 : folder;
+	if (!*last || strcmp(last, ".") == 0 || strcmp(last, "..") == 0)
+		return realpath(folder, out) ? 0 : -errno;
+	path += last - folder;
+	size -= (size_t)(last - folder);
+	*last = '\0';
+	if (!realpath(*folder ? folder : ".", out))
+		return -errno;
+	if (strlen(out) + 1 + size >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (out[1])
+		strcat(out, "/");
+	strncat(out, path, size);
+	return 0;
+}
+
+/* Follow a link at an absolute path, which becomes where it points: true if it is one. */
+static bool follow(char path[PATH_MAX])
+{
+	char target[PATH_MAX];
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	size_t folder;
+
+	if (n <= 0)
+		return false;
+	target[n] = '\0';
+	folder = target[0] == '/' ? 0 : (size_t)(strrchr(path, '/') + 1 - path);
+	if (folder + (size_t)n >= PATH_MAX)
+		return false;
+	memcpy(path + folder, target, (size_t)n + 1);
+	return true;
+}
+
+static int find(const char *path, struct mountinfo *m)
+{
+	char from[PATH_MAX];
+	char at[PATH_MAX];
+	int r = snprintf(from, sizeof(from), "%s", path) < PATH_MAX ? 0 : -ENAMETOOLONG;
+
+	for (int i = 0; i < MAX_LINKS && !r; i++) {
+		r = locate(from, at);
+		if (!r)
+			r = mountinfo_find(at, m);
+		if (r != MOUNTINFO_NONE || !follow(at))
+			return r;
+		memcpy(from, at, sizeof(from));
+		r = 0;
+	}
+	return r ? r : MOUNTINFO_NONE;
+}
+
+static int find_cryptfs(const char *path, struct mountinfo *m)
+{
+	int r = find(path, m);
+
+	if (!r && (strcmp(m->type, "fuse.cryptfs") != 0 || !m->has_user))
+		r = MOUNTINFO_NONE;
+	if (!r)
+		return STATUS_OK;
+	if (r == MOUNTINFO_NONE)
+		log_error("%s: not a mount of cryptfs (see: findmnt -t fuse.cryptfs)", path);
+	else
+		log_error("%s: %s", path, strerror(-r));
+	return STATUS_MOUNTPOINT;
+}
+
+/* ---- asking ------------------------------------------------------------- */
+
+static const char *why(int r)
+{
+	switch (r) {
+	case CONTROL_NOBODY:
+		return "its process is gone or has no socket (if it is dead, unmount it)";
+	case CONTROL_SILENT:
+		return "its process does not answer";
+	case CONTROL_UNSAFE:
+		return "others may write where its socket is";
+	case -EACCES:
+	case -EPERM:
+		return "permission denied (run as the user who mounted it)";
+	default:
+		return strerror(-r);
+	}
+}
+
+static int ask(const char *path, const struct mountinfo *m, json_t **reply)
+{
+	const struct control_name name = { m->user, m->major, m->minor };
+	char *text;
+	int r = control_ask(&name, "status", &text);
+
+	if (!r) {
+		*reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+		free(text);
+		r = json_is_object(*reply) && !json_object_get(*reply, "error") ? 0
+										: CONTROL_SILENT;
+	}
+	if (!r)
+		return STATUS_OK;
+	log_error("cannot ask the mount on %s: %s", path, why(r));
+	return STATUS_SYSTEM;
+}
+
+/* ---- showing ------------------------------------------------------------ */
+
+/* What is not there is 0 or "?": the mount may be of another version. */
+static json_int_t number(const json_t *o, const char *name)
+{
+	return json_integer_value(json_object_get(o, name));
+}
+
+static const char *text(const json_t *o, const char *name)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	return s ? s : "?";
+}
+
+static bool is_true(const json_t *o, const char *name)
+{
+	return json_is_true(json_object_get(o, name));
+}
+
+static void show_time(json_int_t seconds)
+{
+	if (seconds >= 86400)
+		printf("%lld days ", seconds / 86400);
+	printf("%lld:%02lld:%02lld", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+}
+
+static void show_mount(const json_t *o, const struct mountinfo *m)
+{
+	printf("mount     %s (device %u:%u), %s\n", m->point, m->major, m->minor,
+	       is_true(o, "read_only") ? "read-only" : "read-write");
+	printf("process   %lld, cryptfs %s, up ", number(o, "pid"), text(o, "version"));
+	show_time(number(o, "uptime_s"));
+	printf("\ncipher    %s, %s\n", text(o, "suite"), text(o, "implementation"));
+}
+
+static void show_workers(const json_t *o)
+{
+	const json_t *w = json_object_get(o, "workers");
+	const json_t *p = json_object_get(o, "auto");
+	const json_t *mode = json_object_get(w, "mode");
+
+	printf("workers   ");
+	if (json_is_string(mode))
+		printf("%s", json_string_value(mode));
+	else
+		printf("%lld", json_integer_value(mode));
+	printf("%s: %lld alive, %lld wanted, at most %lld; %lld started, %lld died\n",
+	       is_true(w, "strict") ? ", strict" : "", number(w, "alive"), number(w, "target"),
+	       number(w, "max"), number(w, "started"), number(w, "died"));
+	printf("decision  waking costs %.1f us, 1 KiB %lld ns; ",
+	       json_real_value(json_object_get(p, "wake_us")), number(p, "kib_ns"));
+	if (json_is_integer(json_object_get(p, "inline_max_size")))
+		printf("one is woken for %lld KiB or more\n", number(p, "inline_max_size") / 1024);
+	else
+		printf("there is nobody to wake\n");
+}
+
+static void show_tasks(const json_t *o)
+{
+	const json_t *t = json_object_get(o, "tasks");
+	const json_t *n;
+	size_t i;
+
+	printf("content   %lld bytes encrypted or decrypted\n", number(o, "bytes"));
+	printf("tasks     %lld by receivers, %lld by workers", number(t, "inline"),
+	       number(t, "workers"));
+	json_array_foreach(json_object_get(t, "by_worker"), i, n)
+		printf("%s%lld", i ? " " : " (", json_integer_value(n));
+	printf("%s; %lld waiting now, %lld repaired\n", i ? ")" : "", number(t, "waiting"),
+	       number(t, "repaired"));
+}
+
+static void show_requests(const json_t *o)
+{
+	json_t *requests = json_object_get(o, "requests");
+	const json_t *looks = json_object_get(o, "looks");
+	const char *name;
+	json_t *n;
+
+	printf("looks     %lld found a request before sleeping, %lld did not\n",
+	       number(looks, "hits"), number(looks, "misses"));
+	printf("requests\n");
+	json_object_foreach(requests, name, n)
+		printf("  %-16s %12lld\n", name, json_integer_value(n));
+}
+
+static int show(const json_t *o, const struct mountinfo *m)
+{
+	show_mount(o, m);
+	show_workers(o);
+	show_tasks(o);
+	show_requests(o);
+	return cli_flush();
+}
+
+/* ---- the command -------------------------------------------------------- */
+
+static int status_of(const char *path, bool as_json)
+{
+	static struct mountinfo m;
+	json_t *reply = NULL;
+	int status = find_cryptfs(path, &m);
+
+	if (!status)
+		status = ask(path, &m, &reply);
+	if (!status)
+		status = as_json ? cli_json(json_incref(reply)) : show(reply, &m);
+	json_decref(reply);
+	return status;
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
+		{ 0 },
+	};
+	const char *path;
+	bool as_json = false;
+	int status;
+	int c;
+
+	while ((c = cli_option(self, argc, argv, options)) != CLI_OPTIONS_END) {
+		if (c == CLI_OPTIONS_HELP)
+			return cli_help(self);
+		if (c == CLI_OPTIONS_WRONG)
+			return STATUS_USAGE;
+		as_json = true;
+	}
+	status = cli_operand(self, argc, argv, "MOUNTPOINT", &path);
+	return status ? status : status_of(path, as_json);
+}
+
+const struct command cli_status = {
+	.name = "status",
+	.summary = "show the counters of a mount",
+	.help = "usage: cryptfs status [--json] MOUNTPOINT\n"
+		"\n"
+		"Ask the process that serves a mount for its cipher, its workers, and what they\n"
+		"and the kernel's requests have come to since it was mounted.  The mount itself\n"
+		"is not touched.  For the user who mounted it, and root.\n"
+		"\n"
+		"  --json  for programs\n"
+		"  --help  show this\n",
+	.run = run,
+};

@@ -1,0 +1,243 @@
+#!/bin/bash
+# cryptfs status: what it tells moves with what is done, only the owner and
+# root are told, and neither garbage nor death confuses anybody.
+. "$(dirname "$0")/../support/mounted.sh"
+
+device_of() {
+	awk -v mnt="$1" '$5 == mnt {print $3}' /proc/self/mountinfo | tail -n 1
+}
+
+# The directory of the sockets of user id $1.
+directory_of() {
+	if [ "$1" = 0 ]; then
+		echo /run/cryptfs
+	elif [ "$(stat -c %u "/run/user/$1" 2>/dev/null)" = "$1" ]; then
+		echo "/run/user/$1/cryptfs"
+	else
+		echo "/tmp/cryptfs-$1"
+	fi
+}
+
+# value MEMBER...: of the status of the mount, 0 if it is not there.
+value() {
+	"$CRYPTFS" status --json "$mnt" | python3 -c '
+import json, sys
+v = json.load(sys.stdin)
+for name in sys.argv[1:]:
+    v = v.get(name, 0) if isinstance(v, dict) else v[int(name)]
+print(v)' "$@"
+}
+
+# ends STATUS WHY COMMAND...
+ends() {
+	local status=0 expected=$1 why=$2
+	shift 2
+	"$@" >/dev/null 2>"$work/said" || status=$?
+	same "exit status of $*" "$status" "$expected"
+	grep -qF -- "$why" "$work/said" || fail "$* said: $(cat "$work/said")"
+	same "lines of $(cat "$work/said")" "$(wc -l <"$work/said")" 1
+}
+
+directory=$(directory_of "$(id -u)")
+new_vault
+mount_vault
+socket=$directory/$(device_of "$mnt").sock
+[ -S "$socket" ] || skip "no socket in $directory"
+
+step "whose it is"
+same "mode of the directory" "$(stat -c '%a %u' "$directory")" "700 $(id -u)"
+same "mode of the socket" "$(stat -c '%a %u' "$socket")" "600 $(id -u)"
+
+step "what it tells"
+same "process" "$(value pid)" "$(daemon_process)"
+same "cipher" "$(value suite)" aes-256-gcm
+same "mode" "$(value workers mode) $(value workers strict) $(value read_only)" "auto False False"
+same "writes before" "$(value requests WRITE)" 0
+dd if=/dev/urandom of="$mnt/file" bs=1M count=8 status=none
+same "writes" "$(value requests WRITE)" 8
+same "bytes" "$(value bytes)" $((8 << 20))
+same "tasks" "$(($(value tasks inline) + $(value tasks workers)))" 64
+same "creations" "$(value requests CREATE)" 1
+same "tasks that wait" "$(value tasks waiting)" 0
+before=$(value requests)
+same "asking makes no requests" "$(value requests)" "$before"
+LC_ALL=C "$CRYPTFS" status "$mnt" >"$work/text"
+for words in "mount     $mnt (device " 'cipher    aes-256-gcm, ' 'workers   auto: ' '  WRITE  '; do
+	grep -qF -- "$words" "$work/text" || fail "no '$words' in: $(cat "$work/text")"
+done
+
+step "other names of the mountpoint"
+ln -s "$mnt" "$work/link"
+ln -s link "$work/link2"
+for name in "$mnt/" "$work/./mnt//" "$work/link" "$work/link2"; do
+	"$CRYPTFS" status "$name" | grep -qF "mount     $mnt " || fail "$name: not found"
+done
+(cd "$mnt" && "$CRYPTFS" status . && cd "$work" && "$CRYPTFS" status mnt) >/dev/null
+
+step "what is not a mount of cryptfs"
+ends 7 'not a mount of cryptfs' "$CRYPTFS" status "$work"
+ends 7 'not a mount of cryptfs' "$CRYPTFS" status "$mnt/file"
+ends 7 'not a mount of cryptfs' "$CRYPTFS" status /proc
+ends 7 'not a mount of cryptfs' "$CRYPTFS" status "$work/missing"
+ends 7 'No such file' "$CRYPTFS" status "$work/missing/too"
+
+step "garbage"
+python3 - "$socket" <<'PY'
+import os, socket, sys, time
+
+def dial():
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(10)
+    s.connect(sys.argv[1])
+    return s
+
+def answer(data):
+    s = dial()
+    try:
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+        return s.recv(100)
+    except (ConnectionResetError, BrokenPipeError):
+        return b""
+
+for data in (b"", b"status", os.urandom(10000), b"x" * 64, b"\0" * 63):
+    if answer(data):
+        sys.exit("FAILED: an answer to %r" % data[:20])
+for data in (b"\n", b"statuss\n", b"STATUS\n", b"suspend\n"):
+    if b"unknown command" not in answer(data):
+        sys.exit("FAILED: what of %r?" % data)
+if not answer(b"status\nstatus\n").startswith(b'{"version"'):
+    sys.exit("FAILED: no answer to status")
+silent = [dial() for _ in range(3)]
+start = time.monotonic()
+if silent[0].recv(1):
+    sys.exit("FAILED: an answer to nothing")
+PY
+same "bytes" "$(value bytes)" $((8 << 20))
+dd if="$mnt/file" of=/dev/null bs=1M status=none
+
+step "two mounts"
+first=$mnt
+undo+=("umount -l '$first' 2>/dev/null")
+vault=$work/vault2
+mnt=$work/mnt2
+mkdir "$mnt"
+new_vault --cipher chacha20-poly1305
+mount_vault
+unmount_vault
+mount_vault ro,workers=0
+same "cipher and mode" "$(value suite) $(value workers mode) $(value read_only)" "chacha20-poly1305 0 True"
+same "nothing to hand over to" "$(value auto inline_max_size)" None
+same "cipher of the first" "$("$CRYPTFS" status --json "$first" | grep -c aes-256-gcm)" 1
+second=$directory/$(device_of "$mnt").sock
+unmount_vault
+[ ! -e "$second" ] || fail "the socket is still there"
+[ -S "$socket" ] || fail "the socket of the first mount is gone"
+ends 7 'not a mount of cryptfs' "$CRYPTFS" status "$mnt"
+mnt=$first
+vault=$work/vault
+
+step "workers"
+unmount_vault
+mount_vault workers=1,strict
+dd if=/dev/zero of="$mnt/file" bs=1M count=4 status=none
+same "tasks" "$(value tasks inline) $(value tasks workers) $(value tasks by_worker 0)" "0 32 32"
+worker=$(helper_processes | tail -n 1)
+kill -KILL "$worker"
+replaced() {
+	[ "$(value workers died) $(value workers started) $(value workers alive)" = "1 2 1" ]
+}
+await 20 replaced || fail "the death of a worker is not told"
+
+step "a process that is dead, and one that stopped"
+daemon=$(daemon_process)
+kill -STOP "$daemon"
+ends 2 'its process does not answer' "$CRYPTFS" status "$mnt"
+kill -KILL "$daemon"
+await 20 no_processes
+ends 2 'its process is gone' "$CRYPTFS" status "$mnt"
+stale=$directory/$(device_of "$mnt").sock
+[ -S "$stale" ] || fail "this test wants a stale socket"
+mount_vault
+same "cipher" "$(value suite)" aes-256-gcm
+rm "$directory/$(device_of "$mnt").sock"
+ends 2 'its process is gone or has no socket' "$CRYPTFS" status "$mnt"
+unmount_vault
+rm -f "$stale"
+rmdir "$directory" 2>/dev/null || true # others may be there
+
+as_root || exit 0
+step "another user's mount"
+user=cryptfs-test-$$
+useradd --no-create-home --shell /bin/sh "$user"
+uid=$(id -u "$user")
+directory=$(directory_of "$uid")
+undo+=("userdel '$user'" "rm -rf '$directory'")
+if [ "$(stat -c %a /dev/fuse)" != 666 ]; then
+	undo+=("chmod $(stat -c %a /dev/fuse) /dev/fuse")
+	chmod 666 /dev/fuse
+fi
+as_user() {
+	runuser -u "$user" -- "$@"
+}
+mkdir -m 755 "$work/bin"
+cp "$CRYPTFS" "$CRYPTFS_MOUNT" "$work/bin/"
+CRYPTFS=$work/bin/${CRYPTFS##*/}
+CRYPTFS_MOUNT=$work/bin/${CRYPTFS_MOUNT##*/}
+chmod 711 "$work"
+rmdir "$mnt"
+vault=$work/home/vault
+mnt=$work/home/mnt
+mkdir -p "$mnt"
+cp "$passfile" "$work/home/passphrase"
+chown -R "$user" "$work/home"
+passfile=$work/home/passphrase
+as_user "$CRYPTFS" init --passfile "$passfile" --kdf-memory 64 --kdf-operations 3 "$vault" </dev/null
+as_user "$CRYPTFS_MOUNT" "$vault" "$mnt" -o "passfile=$passfile" </dev/null
+socket=$directory/$(device_of "$mnt").sock
+same "owner and mode" "$(stat -c '%U %a' "$directory" "$socket" | tr '\n' ' ')" "$user 700 $user 600 "
+as_user "$CRYPTFS" status "$mnt" >/dev/null
+"$CRYPTFS" status "$mnt" >/dev/null
+
+step "a third user is refused, even where the modes would let him in"
+chmod 711 "$work/home"
+third() {
+	setpriv --reuid 4003 --regid 4003 --clear-groups -- "$@"
+}
+ends 2 'permission denied' third "$CRYPTFS" status "$mnt"
+cat >"$work/dial.py" <<'PY'
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+try:
+    s.sendall(b"status\n")
+    print(s.recv(10).decode())
+except (ConnectionResetError, BrokenPipeError):
+    print()
+PY
+chmod 644 "$work/dial.py"
+python=$(PATH=/usr/bin:/bin; type -P python3 || true) # one that others may run, too
+chmod 711 "$directory"
+chmod 666 "$socket"
+if [ -n "$python" ]; then
+	answer=$(third "$python" "$work/dial.py" "$socket")
+	same "answer" "$answer" ""
+fi
+same "answer to root" "$(python3 "$work/dial.py" "$socket")" '{"version"'
+ends 2 'others may write where its socket is' "$CRYPTFS" status "$mnt"
+as_user fusermount3 -u "$mnt"
+await 60 no_processes || fail "the daemon is still there"
+[ ! -e "$directory" ] || fail "the directory is still there"
+
+step "a directory that somebody else has put there is not used"
+case $directory in
+/tmp/*)
+	mkdir -m 777 "$directory"
+	as_user "$CRYPTFS_MOUNT" "$vault" "$mnt" -o "passfile=$passfile,log=stderr" </dev/null 2>"$work/said"
+	grep -qF 'cryptfs status will not work' "$work/said" || fail "the mount said nothing"
+	ends 2 'others may write where its socket is' "$CRYPTFS" status "$mnt"
+	same "in the directory" "$(ls -A "$directory")" ""
+	as_user fusermount3 -u "$mnt"
+	await 60 no_processes || fail "the daemon is still there"
+	;;
+esac
