@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,10 +127,6 @@ static struct node *node_new(const struct stat *st)
 
 	if (!node)
 		return NULL;
-	if (pthread_mutex_init(&node->lock, NULL)) {
-		free(node);
-		return NULL;
-	}
 	node->dev = st->st_dev;
 	node->ino = st->st_ino;
 	node->type = st->st_mode & S_IFMT;
@@ -140,7 +137,6 @@ static struct node *node_new(const struct stat *st)
 static void node_free(struct node *node)
 {
 	file_close(node->file);
-	pthread_mutex_destroy(&node->lock);
 	free(node);
 }
 

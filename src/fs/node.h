@@ -15,11 +15,11 @@
 #ifndef FS_NODE_H
 #define FS_NODE_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "base/lock.h"
 #include "fs/file.h"
 #include "fs/format.h"
 #include "fs/names.h"
@@ -39,7 +39,7 @@ struct node {
 	ino_t ino;     /* a symlink that is renamed gets a new one */
 	uint32_t type; /* S_IFMT bits; constant */
 
-	pthread_mutex_t lock; /* guards what follows */
+	struct lock lock; /* guards what follows */
 
 	/* Directories. */
 	bool entered; /* the record was read: dir_id is valid, constant then */
