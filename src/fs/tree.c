@@ -439,7 +439,7 @@ static int handle_get(struct tree *t, struct node *node, struct handle *h)
 		return 0;
 	}
 	lock_take(&node->lock);
-	if (node->file)
+	if (node->type == S_IFREG && node->file)
 		h->fd = fcntl(file_fd(node->file), F_DUPFD_CLOEXEC, 3);
 	lock_drop(&node->lock);
 	if (h->fd >= 0)

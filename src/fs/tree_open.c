@@ -179,7 +179,7 @@ void tree_file_put(struct tree *t, struct node *node)
 
 static void let_go(void *arg, struct node *node)
 {
-	while (node->opens)
+	while (node->type == S_IFREG && node->opens)
 		tree_file_put(arg, node);
 }
 

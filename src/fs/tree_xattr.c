@@ -58,7 +58,7 @@ static int target_plain(struct tree *t, struct node *node, struct target *target
 	target->file_open = false;
 	target->fd = -1;
 	lock_take(&node->lock);
-	if (node->file) {
+	if (node->type == S_IFREG && node->file) {
 		node->opens++;
 		target->file_open = true;
 		fd = file_fd(node->file);
