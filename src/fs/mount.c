@@ -8,9 +8,10 @@
  *      no secret and no /dev/fuse
  *   4  open and unlock the vault: asks for the passphrase on the terminal
  *   5  mount, then leave the terminal
- *   6  threads: supervisor of the workers, receivers, settling
+ *   6  threads: supervisor of the workers, settling, trimming, receivers
  *
- * It ends the other way round: receivers, settling of everything, workers,
+ * It ends the other way round, but that trimming needs the receivers to end:
+ * trimming, receivers, settling of everything, workers,
  * and last the vault's lock and keys.
  */
 #include "fs/mount.h"
@@ -36,6 +37,7 @@
 #include "base/secmem.h"
 #include "fs/exitcode.h"
 #include "fs/loop.h"
+#include "fs/trim.h"
 #include "fs/vault.h"
 
 enum { MIN_THREADS = 4, MAX_THREADS = 16 };
@@ -52,6 +54,7 @@ struct mount {
 	struct ops_context context;
 	struct fuse_session *session;
 	bool mounted;
+	struct trim *trim;
 	struct loop *loop;
 	struct io *settle_io;
 	pthread_t settler;
@@ -468,17 +471,23 @@ static int serve(struct mount *m)
 	if (!r)
 		r = start_settling(m);
 	if (!r)
+		r = trim_start(&m->context, m->mountpoint, m->o->max_nodes, &m->trim);
+	if (!r)
 		r = loop_start(m->session, &m->store, n_threads(), SIGUSR2, &m->loop);
 	if (r)
 		return failed("start serving", r);
-	while (sigtimedwait(&set, NULL, &second) < 0)
+	while (sigtimedwait(&set, NULL, &second) < 0) {
 		loop_tick(m->loop);
+		trim_tick(m->trim);
+	}
 	return 0;
 }
 
 static void stop(struct mount *m)
 {
+	trim_stop(m->trim);
 	loop_stop(m->loop);
+	trim_free(m->trim);
 	if (m->mounted) {
 		/* With every descriptor closed nobody waits for us while unmounting. */
 		device_detach(&m->context.device);

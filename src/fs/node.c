@@ -50,7 +50,8 @@ struct nodes {
 	struct shard shards[SHARDS];
 	struct node *root;
 
-	atomic_size_t n_nodes; /* of all shards, for nodes_count and the bound */
+	atomic_size_t n_made; /* in all shards, for the bound */
+	atomic_size_t n_gone;
 	size_t max_nodes;
 	void (*crowded)(void *arg);
 	void *crowded_arg;
@@ -173,7 +174,7 @@ static struct node *node_new(struct nodes *t, struct shard *s, const struct stat
 		node->fd = -1;
 	chain(s, node);
 	grow(s);
-	atomic_fetch_add_explicit(&t->n_nodes, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&t->n_made, 1, memory_order_relaxed);
 	return node;
 }
 
@@ -198,7 +199,7 @@ static bool drop_locked(struct nodes *t, struct shard *s, struct node *node)
 		return false;
 	unchain(s, node);
 	node->hash_next = NULL;
-	atomic_fetch_sub_explicit(&t->n_nodes, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&t->n_gone, 1, memory_order_release);
 	return true;
 }
 
@@ -514,7 +515,14 @@ void nodes_each(struct nodes *t, void (*visit)(void *arg, struct node *node), vo
 
 size_t nodes_count(const struct nodes *t)
 {
-	return atomic_load_explicit(&t->n_nodes, memory_order_relaxed);
+	size_t gone = nodes_gone(t); /* first: it never is more than were made */
+
+	return atomic_load_explicit(&t->n_made, memory_order_acquire) - gone;
+}
+
+size_t nodes_gone(const struct nodes *t)
+{
+	return atomic_load_explicit(&t->n_gone, memory_order_acquire);
 }
 
 void nodes_bound(struct nodes *t, size_t max, void (*crowded)(void *arg), void *arg)

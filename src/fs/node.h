@@ -144,8 +144,9 @@ void location_put(struct nodes *t, struct location *location);
 int nodes_dirfd(struct nodes *t, struct node *dir, int *fd);
 void nodes_dirfd_put(struct nodes *t, struct node *dir);
 
-/* How many nodes there are. */
+/* How many nodes there are, and how many there have been and are no more. */
 size_t nodes_count(const struct nodes *t);
+size_t nodes_gone(const struct nodes *t);
 
 /*
  * From now on crowded(arg) is called whenever a node is made and there are more
