@@ -49,15 +49,16 @@ struct shard {
 struct nodes {
 	struct shard shards[SHARDS];
 	struct node *root;
-
-	atomic_size_t n_made; /* in all shards, for the bound */
-	atomic_size_t n_gone;
 	size_t max_nodes;
 	void (*crowded)(void *arg);
 	void *crowded_arg;
 	size_t hand; /* where nodes_pick goes on: shard and bucket */
 
-	pthread_mutex_t fd_lock;
+	/* For the bound; away from what every lookup reads. */
+	_Alignas(64) atomic_size_t n_made;
+	atomic_size_t n_gone;
+
+	_Alignas(64) pthread_mutex_t fd_lock;
 	struct node **open_dirs; /* with an open descriptor, the root's aside */
 	size_t room;
 	size_t fd_hand;	     /* where evict goes on */
