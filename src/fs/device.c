@@ -4,13 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fuse.h>
-#include <sys/ioctl.h>
+#include <poll.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
 #include "fs/wire.h"
 
 enum {
@@ -20,8 +18,8 @@ enum {
 	TRY_AGAIN = 64, /* reads after which it is tried anew */
 };
 
-/* The kernel wants a reply where the request came from. */
-static _Thread_local int reply_fd = -1;
+/* Requests in a row that this thread found without waiting. */
+static _Thread_local unsigned int streak;
 
 static uint64_t now_ns(void)
 {
@@ -34,7 +32,7 @@ static uint64_t now_ns(void)
 /* True if it is this thread's turn to look, and looking has paid lately. */
 static bool may_look(struct device *d)
 {
-	if (d->second_fd < 0 || !d->init_replied)
+	if (!d->may_look)
 		return false;
 	if (atomic_load_explicit(&d->credit, memory_order_relaxed) <= 0 &&
 	    atomic_fetch_add_explicit(&d->unlooked, 1, memory_order_relaxed) % TRY_AGAIN)
@@ -53,33 +51,59 @@ static void settle_credit(struct device *d, bool found)
 }
 
 /* A request, or -1 with EAGAIN when none came in time. */
-static ssize_t look(struct device *d, void *buf, size_t size)
+static ssize_t look(struct device *d, int fd, void *buf, size_t size)
 {
 	uint64_t end = now_ns() + LOOK_NS;
 	ssize_t n;
 
 	do
-		n = read(d->second_fd, buf, size);
+		n = read(fd, buf, size);
 	while (n < 0 && errno == EAGAIN && now_ns() < end);
 	settle_credit(d, n >= 0);
 	atomic_store_explicit(&d->looking, false, memory_order_release);
 	return n;
 }
 
+/* Requests keep being there already: there is work for one more. */
+static void count_streak(struct device *d, const void *request)
+{
+	if (wire_is_answered(request) && ++streak >= CREW_STREAK) {
+		streak = 0;
+		crew_call(&d->crew);
+	}
+}
+
+static ssize_t next_request(struct device *d, int fd, void *buf, size_t size)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	ssize_t n = read(fd, buf, size);
+
+	if (n > 0)
+		count_streak(d, buf);
+	else
+		streak = 0;
+	while (n < 0 && errno == EAGAIN) {
+		if (may_look(d)) {
+			n = look(d, fd, buf, size);
+			if (n >= 0 || errno != EAGAIN)
+				break;
+		}
+		if (crew_leave(&d->crew)) {
+			errno = EAGAIN;
+			break;
+		}
+		if (poll(&ready, 1, -1) < 0)
+			break;
+		n = read(fd, buf, size);
+	}
+	return n;
+}
+
 static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
 {
 	struct device *d = userdata;
-	ssize_t n;
+	ssize_t n = next_request(d, fd, buf, size);
 
-	if (may_look(d)) {
-		n = look(d, buf, size);
-		if (n >= 0 || errno != EAGAIN) {
-			reply_fd = d->second_fd;
-			return n;
-		}
-	}
-	n = read(fd, buf, size);
-	reply_fd = fd;
 	/* Nothing but INIT is under way until it is replied to. */
 	if (n > 0 && !d->init_replied)
 		(void)wire_is_init(buf, (size_t)n, &d->offered);
@@ -95,37 +119,25 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 			wire_amend_init(iov[1].iov_base, iov[1].iov_len, d->offered);
 		d->init_replied = true;
 	}
-	return writev(reply_fd >= 0 ? reply_fd : fd, iov, count);
+	return writev(fd, iov, count);
 }
 
-/* A descriptor of the same connection with a file description of its own. */
-static int clone_device(int fd)
-{
-	uint32_t original = (uint32_t)fd;
-	int clone = open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-
-	if (clone >= 0 && ioctl(clone, FUSE_DEV_IOC_CLONE, &original)) {
-		fdio_close(clone);
-		clone = -1;
-	}
-	return clone;
-}
-
-void device_attach(struct device *d, struct fuse_session *se)
+int device_attach(struct device *d, struct fuse_session *se, uint32_t n)
 {
 	static const struct fuse_custom_io io = { .read = read_request, .writev = write_reply };
 	int fd = fuse_session_fd(se);
+	int flags = fcntl(fd, F_GETFL);
+	int r;
 
 	atomic_store(&d->credit, MAX_CREDIT);
-	d->second_fd = -1;
-	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
-		d->second_fd = clone_device(fd);
-	if (fuse_session_custom_io(se, &io, fd))
-		device_detach(d); /* slower, and nothing is negotiated */
+	d->may_look = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+		return -errno;
+	r = fuse_session_custom_io(se, &io, fd);
+	return r ? r : crew_init(&d->crew, n);
 }
 
 void device_detach(struct device *d)
 {
-	fdio_close(d->second_fd);
-	d->second_fd = -1;
+	crew_fini(&d->crew);
 }

@@ -2,12 +2,12 @@
 /*
  * device - reading requests from /dev/fuse and writing replies to it in
  * libfuse's place: to negotiate what libfuse leaves out (see wire.h), and to
- * look for the next request for a moment before sleeping.
+ * wait in our own way.
  *
- * Waking a thread on another processor costs more than most requests do.  So
- * one thread at a time reads a second, non-blocking descriptor of the same
- * connection for some microseconds before it blocks like the others; as long
- * as that pays.
+ * The descriptor is non-blocking.  A thread that finds nothing looks again
+ * for some microseconds, one thread at a time and only as long as that pays
+ * (waking a thread on another processor takes longer than most requests);
+ * then it leaves the readers (see crew.h) or, as the last one, sleeps.
  */
 #ifndef FS_DEVICE_H
 #define FS_DEVICE_H
@@ -19,21 +19,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/crew.h"
+
 struct device {
+	struct crew crew; /* of the threads that read */
 	atomic_bool init_replied;
 	uint32_t offered;     /* what the kernel can do, from INIT */
-	int second_fd;	      /* non-blocking, or -1: do not look ahead */
+	bool may_look;	      /* more than one processor */
 	atomic_bool looking;  /* a thread is */
 	atomic_int credit;    /* looks that may fail before it stops being worth it */
 	atomic_uint unlooked; /* reads without a look since */
 };
 
 /*
- * Take over a session's device, after mounting and before the first request;
- * the session's userdata must begin with this struct.  Where the second
- * descriptor is not to be had, or there is one processor only, reads block.
+ * Take over a session's device for n threads, after mounting and before the
+ * first request; the session's userdata must begin with this struct.  Reading
+ * then answers -EAGAIN to a thread that is no reader any more.  0 or -errno.
  */
-void device_attach(struct device *d, struct fuse_session *se);
+int device_attach(struct device *d, struct fuse_session *se, uint32_t n);
 
 /* After the last request. */
 void device_detach(struct device *d);

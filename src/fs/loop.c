@@ -2,9 +2,9 @@
 /*
  * Receiving threads: see loop.h.
  *
- * A thread blocks in read(2) on /dev/fuse.  SIGUSR1, whose handler does
- * nothing, makes that read return: to wipe the slot of a thread that had
- * nothing to do for a while, and to end.
+ * A thread waits for a request or on the bench.  SIGUSR1, whose handler does
+ * nothing, makes either return: to wipe the slot of a thread that had nothing
+ * to do for a while, and to end.
  */
 #include "fs/loop.h"
 
@@ -17,6 +17,8 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "engine/sync.h"
+#include "fs/wire.h"
 
 enum { IDLE_TICKS = 5 };
 
@@ -25,6 +27,7 @@ struct thread {
 	struct loop *loop;
 	struct io *io;
 	bool started;
+	bool reads; /* not on the bench */
 	atomic_ulong requests;
 	unsigned long seen_requests;
 	unsigned int idle_ticks;
@@ -32,8 +35,11 @@ struct thread {
 
 struct loop {
 	struct fuse_session *se;
+	struct crew *crew;
+	unsigned long seen_requests;
 	pthread_t caller;
 	int done_signal;
+	atomic_bool stopping;
 	uint32_t n;
 	struct thread threads[];
 };
@@ -50,22 +56,37 @@ static int catch_wakeups(void)
 	return sigaction(SIGUSR1, &action, NULL) ? -errno : 0;
 }
 
-/* Receive one request and serve it: 0, or what ended the session. */
+static void serve(struct thread *self, const struct fuse_buf *buf)
+{
+	struct loop *l = self->loop;
+	uint32_t kind = wire_opcode(buf->mem);
+	uint64_t start = sync_now_ns();
+	bool away = crew_begin(l->crew, kind);
+
+	atomic_fetch_add_explicit(&self->requests, 1, memory_order_relaxed);
+	fuse_session_process_buf(l->se, buf);
+	crew_end(l->crew, kind, away, sync_now_ns() - start);
+}
+
+/* Wait for a request and serve it: 0, or what ended the session. */
 static int serve_one(struct thread *self)
 {
-	struct fuse_session *se = self->loop->se;
 	struct fuse_buf buf = { .mem = self->io->data + IO_REQUEST };
-	int n = fuse_session_receive_buf(se, &buf);
+	int n = -EINTR;
 
-	if (n == -EINTR) {
-		if (self->io->used)
-			io_wipe(self->io);
+	if (!self->reads)
+		self->reads = crew_wait(self->loop->crew);
+	if (self->reads)
+		n = fuse_session_receive_buf(self->loop->se, &buf);
+	if (n == -EINTR && self->io->used)
+		io_wipe(self->io);
+	if (n == -EAGAIN)
+		self->reads = false;
+	if (n == -EINTR || n == -EAGAIN)
 		return 0;
-	}
 	if (n <= 0)
 		return n ? n : -ENODEV;
-	atomic_fetch_add_explicit(&self->requests, 1, memory_order_relaxed);
-	fuse_session_process_buf(se, &buf);
+	serve(self, &buf);
 	return 0;
 }
 
@@ -76,19 +97,22 @@ static void *run(void *arg)
 	int r = 0;
 
 	ops_set_io(self->io);
-	while (!r && !fuse_session_exited(l->se))
+	while (!r && !l->stopping && !fuse_session_exited(l->se))
 		r = serve_one(self);
 	if (r && r != -ENODEV)
 		log_error("cannot receive requests: %s", strerror(-r));
-	fuse_session_exit(l->se);
+	/* Not when stopping: libfuse drops what others have received then. */
+	if (r)
+		fuse_session_exit(l->se);
 	cipher_thread_fini();
 	(void)pthread_kill(l->caller, l->done_signal);
 	return NULL;
 }
 
-int loop_start(struct fuse_session *se, const struct store *store, uint32_t n, int done_signal,
-	       struct loop **out)
+int loop_start(struct fuse_session *se, struct device *device, const struct store *store,
+	       int done_signal, struct loop **out)
 {
+	uint32_t n = device->crew.n;
 	struct loop *l = calloc(1, sizeof(*l) + n * sizeof(l->threads[0]));
 	int r;
 
@@ -96,6 +120,7 @@ int loop_start(struct fuse_session *se, const struct store *store, uint32_t n, i
 	if (!l)
 		return -ENOMEM;
 	l->se = se;
+	l->crew = &device->crew;
 	l->caller = pthread_self();
 	l->done_signal = done_signal;
 	l->n = n;
@@ -117,6 +142,8 @@ int loop_start(struct fuse_session *se, const struct store *store, uint32_t n, i
 
 void loop_tick(struct loop *l)
 {
+	unsigned long all = 0;
+
 	for (uint32_t i = 0; i < l->n; i++) {
 		struct thread *t = &l->threads[i];
 		unsigned long requests = atomic_load_explicit(&t->requests, memory_order_relaxed);
@@ -125,7 +152,11 @@ void loop_tick(struct loop *l)
 		t->seen_requests = requests;
 		if (t->idle_ticks == IDLE_TICKS)
 			(void)pthread_kill(t->id, SIGUSR1);
+		all += requests;
 	}
+	if (all == l->seen_requests)
+		crew_rescue(l->crew);
+	l->seen_requests = all;
 }
 
 /* Wake a thread until it is gone: a signal may come just before its read. */
@@ -148,11 +179,12 @@ void loop_stop(struct loop *l)
 {
 	if (!l)
 		return;
-	fuse_session_exit(l->se);
+	l->stopping = true;
 	for (uint32_t i = 0; i < l->n; i++) {
 		if (l->threads[i].started)
 			end(&l->threads[i]);
 		io_free(l->threads[i].io);
 	}
+	fuse_session_exit(l->se);
 	free(l);
 }

@@ -15,17 +15,23 @@
 struct loop;
 
 /*
- * Start n threads on a mounted session; the caller has blocked the signals
- * it waits for.  When a thread finds the session over, it sends done_signal
- * to the calling thread.  0 or -errno.
+ * Start as many threads as the device's crew has on a mounted session; the
+ * caller has blocked the signals it waits for.  When a thread finds the
+ * session over, it sends done_signal to the calling thread.  0 or -errno.
  */
-int loop_start(struct fuse_session *se, const struct store *store, uint32_t n, int done_signal,
-	       struct loop **out);
+int loop_start(struct fuse_session *se, struct device *device, const struct store *store,
+	       int done_signal, struct loop **out);
 
-/* To be called about once a second: lets idle threads wipe their slots. */
+/*
+ * To be called about once a second: lets idle threads wipe their slots, and
+ * has another thread read when every reader hangs in a request.
+ */
 void loop_tick(struct loop *l);
 
-/* End the session if it is not over, wait for all threads, free.  NULL is fine. */
+/*
+ * End the session if it is not over, once every request that a thread has
+ * received is served; wait for all threads, free.  NULL is fine.
+ */
 void loop_stop(struct loop *l);
 
 #endif /* FS_LOOP_H */

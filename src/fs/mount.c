@@ -10,9 +10,9 @@
  *   5  mount, then leave the terminal
  *   6  threads: supervisor of the workers, settling, trimming, receivers
  *
- * It ends the other way round, but that trimming needs the receivers to end:
- * trimming, receivers, settling of everything, workers,
- * and last the vault's lock and keys.
+ * It ends the other way round: what the kernel still holds (it is written out
+ * while requests are served), trimming (while they are, too), receivers,
+ * settling of everything, workers, and last the vault's lock and keys.
  */
 #include "fs/mount.h"
 
@@ -35,12 +35,18 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "fs/bdi.h"
 #include "fs/exitcode.h"
 #include "fs/loop.h"
 #include "fs/trim.h"
 #include "fs/vault.h"
+#include "fs/writeout.h"
 
-enum { MIN_THREADS = 4, MAX_THREADS = 16 };
+enum {
+	MIN_THREADS = 4,
+	MAX_THREADS = 16,
+	WRITE_OUT_SECONDS = 60, /* shorter than init systems are patient */
+};
 
 struct mount {
 	const struct options *o;
@@ -56,6 +62,8 @@ struct mount {
 	bool mounted;
 	struct trim *trim;
 	struct loop *loop;
+	dev_t dev; /* the mount's, once it answers */
+	struct writeout *writeout;
 	struct io *settle_io;
 	pthread_t settler;
 	bool settling;
@@ -370,10 +378,13 @@ static void ready(void *arg)
 
 static int do_mount(struct mount *m)
 {
+	int r;
+
 	fuse_set_log_func(fuse_says);
 	m->context.tree = m->tree;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
+	m->context.writeback = m->o->writeback && !m->read_only;
 	m->context.ready = ready;
 	m->context.ready_arg = m;
 	if (new_session(m))
@@ -382,8 +393,8 @@ static int do_mount(struct mount *m)
 		return unusable(m->mountpoint, "mounting failed (see the line above)");
 	m->mounted = true;
 	m->context.session = m->session;
-	device_attach(&m->context.device, m->session);
-	return 0;
+	r = device_attach(&m->context.device, m->session, n_threads());
+	return r ? failed("talk to /dev/fuse", r) : 0;
 }
 
 /* ---- settling ------------------------------------------------------------ */
@@ -458,10 +469,34 @@ static void set_signals(sigset_t *set)
 	(void)sigaddset(set, SIGUSR2);
 }
 
+/* The first request of ours: its answer means that the kernel knows the mount. */
+static void look_at_mount(struct mount *m)
+{
+	struct stat st;
+
+	if (stat(m->mountpoint, &st))
+		return;
+	m->dev = st.st_dev;
+	bdi_widen(m->dev, m->context.writeback);
+}
+
+/* Before the end: not longer than the limit, and not if a second signal comes. */
+static void write_out(struct mount *m, const sigset_t *set)
+{
+	const struct writeout_mount what = { .path = m->mountpoint,
+					     .dev = m->dev,
+					     .context = &m->context };
+	const struct timespec limit = { WRITE_OUT_SECONDS, 0 };
+
+	if (!m->read_only && !writeout_start(&what, SIGUSR2, &m->writeout))
+		(void)sigtimedwait(set, NULL, &limit);
+}
+
 static int serve(struct mount *m)
 {
 	const struct timespec second = { 1, 0 };
 	sigset_t set;
+	int got;
 	int r;
 
 	set_signals(&set);
@@ -473,13 +508,16 @@ static int serve(struct mount *m)
 	if (!r)
 		r = trim_start(&m->context, m->mountpoint, m->o->max_nodes, &m->trim);
 	if (!r)
-		r = loop_start(m->session, &m->store, n_threads(), SIGUSR2, &m->loop);
+		r = loop_start(m->session, &m->context.device, &m->store, SIGUSR2, &m->loop);
 	if (r)
 		return failed("start serving", r);
-	while (sigtimedwait(&set, NULL, &second) < 0) {
+	look_at_mount(m);
+	while ((got = sigtimedwait(&set, NULL, &second)) < 0) {
 		loop_tick(m->loop);
 		trim_tick(m->trim);
 	}
+	if (got != SIGUSR2)
+		write_out(m, &set);
 	return 0;
 }
 
@@ -495,6 +533,8 @@ static void stop(struct mount *m)
 	}
 	if (m->session)
 		fuse_session_destroy(m->session);
+	if (writeout_finish(m->writeout))
+		log_warn("%s: ended before all of what was written had come in", m->mountpoint);
 	if (m->vault)
 		vault_ending(m->vault);
 	stop_settling(m);

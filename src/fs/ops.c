@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "fs/links.h"
 #include "fs/wire.h"
 #include "fs/xattrs.h"
@@ -107,6 +108,18 @@ static void reply_entry(fuse_req_t req, int r, const struct tree_entry *entry)
 		nodes_forget(tree_nodes(t), entry->node, 1);
 }
 
+/* The kernel is asked to collect writes, or the user told that it cannot. */
+static void want_writeback(struct ops_context *c, struct fuse_conn_info *conn)
+{
+	if (!c->writeback)
+		return;
+	c->writeback = conn->capable & FUSE_CAP_WRITEBACK_CACHE;
+	if (c->writeback)
+		conn->want |= FUSE_CAP_WRITEBACK_CACHE;
+	else
+		log_warn("this kernel cannot collect writes: mounted without writeback");
+}
+
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct ops_context *c = userdata;
@@ -120,6 +133,7 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 	 * AUTO_INVAL_DATA: nobody else writes the vault.
 	 */
 	conn->want = conn->capable & wanted;
+	want_writeback(c, conn);
 	conn->max_write = IO_MAX_SIZE;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -177,6 +191,16 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	reply_attr(req, ino, tree_getattr(tree_of(req), node_of(req, ino), &st), &st);
 }
 
+/*
+ * With writeback the kernel tells by these two, and no others, what the time
+ * of a change is that it has written out.  Whoever may write another owner's
+ * file may not set its times; close() and fsync() must not fail for that.
+ */
+static bool only_tells_times(fuse_req_t req, int to_set)
+{
+	return context(req)->writeback && to_set == (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME);
+}
+
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 			struct fuse_file_info *fi)
 {
@@ -191,6 +215,7 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	struct stat wanted = *attr;
 	struct stat st;
 	unsigned int valid = kills_set_id() ? TREE_KILL_SET_ID : 0;
+	int r;
 
 	(void)fi;
 	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
@@ -199,8 +224,10 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 		wanted.st_atim.tv_nsec = UTIME_NOW;
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		wanted.st_mtim.tv_nsec = UTIME_NOW;
-	reply_attr(req, ino,
-		   tree_setattr(tree_of(req), my_io, node_of(req, ino), &wanted, valid, &st), &st);
+	r = tree_setattr(tree_of(req), my_io, node_of(req, ino), &wanted, valid, &st);
+	if (r == -EPERM && only_tells_times(req, to_set))
+		r = tree_getattr(tree_of(req), node_of(req, ino), &st);
+	reply_attr(req, ino, r, &st);
 }
 
 static void ops_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -335,21 +362,28 @@ static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t offset,
 		      struct fuse_file_info *fi)
 {
+	struct ops_context *c = context(req);
 	uint8_t *payload = my_io->data + IO_DATA;
 	bool kills = kills_set_id();
+	/* With writeback the kernel knows of an end that we have not seen yet. */
+	bool append = fi->flags & O_APPEND && !c->writeback;
+	bool cached = fi->writepage;
 	int r;
 
+	if (cached)
+		atomic_fetch_add(&c->cached_writes, 1);
 	/* The loop receives such that it lies there already. */
 	if ((const uint8_t *)buf != payload)
 		memmove(payload, buf, size);
-	r = tree_write(tree_of(req), my_io, node_of(req, ino), (uint64_t)offset, size,
-		       fi->flags & O_APPEND);
+	r = tree_write(tree_of(req), my_io, node_of(req, ino), (uint64_t)offset, size, append);
 	if (!r && kills)
 		kill_set_id(req, ino);
 	if (r)
 		reply_result(req, r);
 	else
 		(void)fuse_reply_write(req, size);
+	if (cached)
+		atomic_fetch_add(&c->cached_writes_done, 1);
 }
 
 static void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

@@ -35,6 +35,7 @@ static const char help[] =
 	"  keyfile=FILE         all of FILE is the secret\n"
 	"  workers=auto|0|N     processes that encrypt and decrypt (default auto)\n"
 	"  strict               only workers do, never the waiting thread\n"
+	"  writeback            the kernel collects writes; see cryptfs-mount(1)\n"
 	"  attr_timeout=SECS    how long the kernel may cache (default 3600)\n"
 	"  max_nodes=N          files and directories to know at once (default 262144)\n"
 	"  fsname=NAME          what df and mount show as the source\n"
@@ -154,6 +155,8 @@ static int take_option(struct options *o, const char *option)
 		o->allow_other = true;
 	else if (!strcmp(option, "strict"))
 		o->strict = true;
+	else if (!strcmp(option, "writeback"))
+		o->writeback = true;
 	else if ((value = value_of(option, "passfile")))
 		o->secret.passfile = value;
 	else if ((value = value_of(option, "extpass")))

@@ -28,6 +28,7 @@ struct options {
 	bool read_only;
 	bool allow_other;
 	bool strict;
+	bool writeback;
 	int workers; /* as in struct engine_options */
 	struct passphrase_source secret;
 	double attr_timeout; /* seconds */

@@ -84,3 +84,25 @@ void wire_prune(uint8_t head[WIRE_PRUNE_SIZE], uint32_t n)
 	memcpy(head, &out, sizeof(out));
 	memcpy(head + sizeof(out), &prune, sizeof(prune));
 }
+
+uint32_t wire_opcode(const void *request)
+{
+	struct fuse_in_header head;
+
+	memcpy(&head, request, sizeof(head));
+	return head.opcode;
+}
+
+bool wire_is_answered(const void *request)
+{
+	switch (wire_opcode(request)) {
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+		return false;
+	default:
+		return true;
+	}
+}

@@ -31,6 +31,12 @@ void wire_amend_init(void *reply, size_t size, uint32_t offered);
  */
 bool wire_kills_set_id(const void *request);
 
+/* The request's opcode. */
+uint32_t wire_opcode(const void *request);
+
+/* Whether somebody waits for the answer to this request; not so for FORGET and the like. */
+bool wire_is_answered(const void *request);
+
 enum { WIRE_PRUNE_SIZE = 32 };
 
 /*

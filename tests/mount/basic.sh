@@ -77,16 +77,24 @@ for size in $sizes; do
 done
 compare_all
 
-step "a large hole costs nothing and reads as zeros"
-truncate -s 10G "$mnt/sparse"
-printf end >>"$mnt/sparse"
-same "size" "$(stat -c %s "$mnt/sparse")" $((10 * 1024 * 1024 * 1024 + 3))
-same "zeros in the middle" "$(dd if="$mnt/sparse" bs=1M skip=5000 count=1 status=none | tr -d '\0' | wc -c)" 0
-same "end" "$(tail -c 3 "$mnt/sparse")" end
-remount_vault
-same "end" "$(tail -c 3 "$mnt/sparse")" end
-used=$(du -sk "$vault" | cut -f1)
-[ "$used" -lt 102400 ] || fail "the vault holds $used KiB for a hole"
+check_holes() {
+	step "a large hole costs nothing and reads as zeros"
+	truncate -s 10G "$mnt/sparse"
+	printf end >>"$mnt/sparse"
+	same "size" "$(stat -c %s "$mnt/sparse")" $((10 * 1024 * 1024 * 1024 + 3))
+	same "zeros in the middle" \
+		"$(dd if="$mnt/sparse" bs=1M skip=5000 count=1 status=none | tr -d '\0' | wc -c)" 0
+	same "end" "$(tail -c 3 "$mnt/sparse")" end
+	remount_vault
+	same "end" "$(tail -c 3 "$mnt/sparse")" end
+	used=$(du -sk "$vault" | cut -f1)
+	[ "$used" -lt 102400 ] || fail "the vault holds $used KiB for a hole"
+}
+
+# A xor vault has no holes: its zeros are written.
+if [ "${VAULT_CIPHER-}" != xor ]; then
+	check_holes
+fi
 
 step "an unlinked file that is open lives on"
 python3 - "$mnt/gone" <<'PY'

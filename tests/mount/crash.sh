@@ -5,14 +5,20 @@
 . "$(dirname "$0")/../support/mounted.sh"
 
 # The writer tells of each acknowledged step in a file outside the mount, and
-# before each step what it is about to do.  It ends when the mount dies.
+# before each step what it is about to do.  It ends when the mount dies.  With
+# writeback the kernel acknowledges what it only holds; synced is what stays.
+if in_mode writeback; then
+	acknowledged=fsync
+else
+	acknowledged=write
+fi
 cat >"$work/writer.py" <<'PY'
 import errno
 import os
 import random
 import sys
 
-mnt, notes, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+mnt, notes, seed, acknowledged = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 rng = random.Random(seed)
 note = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 RECORD = 64  # divides the block, so that a record is never torn; so does 16 below
@@ -29,6 +35,8 @@ try:
             data = b"%-63d\n" % step * count
             if os.pwrite(files[which], data, at * RECORD) != len(data):
                 break  # the daemon died between two requests of one call
+            if acknowledged == "fsync":
+                os.fsync(files[which])
         elif kind == "n":
             os.write(note, b"try n %d\n" % step)
             with open(f"{mnt}/new", "wb") as f:
@@ -38,9 +46,13 @@ try:
             os.write(note, b"try a %d\n" % step)
             with open(f"{mnt}/log", "ab") as f:
                 f.write(b"%-15d\n" % step)
+                f.flush()
+                if acknowledged == "fsync":
+                    os.fsync(f.fileno())
         os.write(note, b"done %d\n" % step)
 except OSError as e:
-    if e.errno not in (errno.ENOTCONN, errno.ECONNABORTED):
+    died = (errno.ENOTCONN, errno.ECONNABORTED) + (errno.EIO,) * (acknowledged == "fsync")
+    if e.errno not in died:
         raise  # the daemon is alive and refuses
 PY
 
@@ -136,7 +148,7 @@ for round in $(seq 1 24); do
 	step "round $round, $options"
 	# Dead after so many bytes of notes: early, late, always in the midst of work.
 	enough=$(($(stat -c %s "$work/notes") + round * round * 61 % 9973))
-	python3 "$work/writer.py" "$mnt" "$work/notes" "$round" &
+	python3 "$work/writer.py" "$mnt" "$work/notes" "$round" "$acknowledged" &
 	writer=$!
 	started+=("$writer")
 	has_enough() {

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../support/mounted.sh"
 
 new_vault
-mount_vault workers=0
+mount_vault "${MOUNT_OPTIONS-workers=0}"
 
 step "four processes at once"
 python3 - "$mnt" <<'EOF' || fail "one process saw another one's file, or none"

@@ -40,7 +40,7 @@ for pid in $(mount_processes); do
 done
 
 step "the shared memory has no name"
-same "in /dev/shm" "$(find /dev/shm -name '*cryptfs*' -newer "$passfile")" ""
+same "in /dev/shm" "$(find /dev/shm -maxdepth 1 -type f -name '*cryptfs*' -newer "$passfile")" ""
 
 step "the daemon can leave no core"
 for pid in $(mount_processes); do

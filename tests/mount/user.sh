@@ -45,7 +45,7 @@ same "owner of the vault" "$(stat -c %U "$vault")" "$user"
 same "readable by others" "$(find "$vault" -perm /077 ! -type l)" ""
 
 mount_as_user() {
-	as_user "$CRYPTFS_MOUNT" "$vault" "$mnt" -o "passfile=$passfile${1:+,$1}" </dev/null
+	as_user "$CRYPTFS_MOUNT" "$vault" "$mnt" -o "$(options_with "${1-}")" </dev/null
 	is_mounted || fail "nothing is mounted"
 }
 
@@ -89,6 +89,18 @@ as_user sh -euc '
 	mv closed closed-too && mv barred barred-too && mv fixed fixed-too
 ' "$mnt"
 same "modes" "$(as_user stat -c %a "$mnt/closed-too" "$mnt/barred-too" "$mnt/fixed-too" | tr '\n' ' ')" "0 0 444 "
+
+if as_root; then
+	step "another owner's file that the user may write"
+	stored_by as_user touch "$mnt/foreign"
+	unmount_as_user
+	chmod 666 "$stored"
+	chown root "$stored"
+	mount_as_user
+	same "owner" "$(as_user stat -c %U "$mnt/foreign")" root
+	as_user sh -c 'echo more | dd of="$0" oflag=append conv=notrunc,fsync status=none' "$mnt/foreign"
+	same "content" "$(as_user cat "$mnt/foreign")" more
+fi
 
 step "unmount, mount again"
 unmount_as_user

@@ -55,7 +55,7 @@ nothing_left() {
 	if is_mounted; then
 		fail "still mounted"
 	fi
-	same "in /dev/shm" "$(find /dev/shm -name '*cryptfs*' -newer "$passfile")" ""
+	same "in /dev/shm" "$(find /dev/shm -maxdepth 1 -type f -name '*cryptfs*' -newer "$passfile")" ""
 }
 
 for cipher in aes-256-gcm chacha20-poly1305 xor; do

@@ -9,7 +9,10 @@
 # and the functions below.  However the script ends, nothing of it is left:
 # no mount, no process, no file.
 #
-# CRYPTFS and CRYPTFS_MOUNT name the programs under test; ctest sets them.
+# CRYPTFS and CRYPTFS_MOUNT name the programs under test; ctest sets them.  So
+# that a script can be run in every mode, VAULT_CIPHER is the cipher of the
+# vaults it makes, and MOUNT_OPTIONS are added to each of its mounts, before
+# the script's own; tests/mount/CMakeLists.txt says what is run in which mode.
 
 set -euo pipefail
 : "${CRYPTFS:?the path of the cryptfs command}"
@@ -85,8 +88,8 @@ as_root() {
 
 # new_vault [INIT-OPTIONS...]: an empty vault with the cheapest key derivation.
 new_vault() {
-	"$CRYPTFS" init --passfile "$passfile" --cipher aes-256-gcm --kdf-memory 64 --kdf-operations 3 \
-		"$@" "$vault" </dev/null
+	"$CRYPTFS" init --passfile "$passfile" --cipher "${VAULT_CIPHER:-aes-256-gcm}" --kdf-memory 64 \
+		--kdf-operations 3 "$@" "$vault" </dev/null
 }
 
 # Not through stat: a dead mount is mounted too.
@@ -137,9 +140,22 @@ no_processes() {
 	[ -z "$(mount_processes)" ]
 }
 
+# options_with OPTIONS: all that a mount is given with -o.
+options_with() {
+	echo "passfile=$passfile${MOUNT_OPTIONS:+,$MOUNT_OPTIONS}${1:+,$1}"
+}
+
+# in_mode WORD: MOUNT_OPTIONS has this option.
+in_mode() {
+	case ",${MOUNT_OPTIONS-}," in
+	*",$1,"*) ;;
+	*) return 1 ;;
+	esac
+}
+
 # mount_vault [OPTIONS]: as a user would, returning when the mount answers.
 mount_vault() {
-	"$CRYPTFS_MOUNT" "$vault" "$mnt" -o "passfile=$passfile${1:+,$1}" </dev/null
+	"$CRYPTFS_MOUNT" "$vault" "$mnt" -o "$(options_with "${1-}")" </dev/null
 	same "mounts after cryptfs-mount returned" "$(mounts_there)" 1
 	stat -f "$mnt" >/dev/null || fail "cryptfs-mount returned, but the mount does not answer"
 }
@@ -147,7 +163,7 @@ mount_vault() {
 # mount_in_foreground [OPTIONS]: with what the daemon says in $log.
 mount_in_foreground() {
 	local daemon
-	"$CRYPTFS_MOUNT" "$vault" "$mnt" -f -o "passfile=$passfile${1:+,$1}" </dev/null >>"$log" 2>&1 &
+	"$CRYPTFS_MOUNT" "$vault" "$mnt" -f -o "$(options_with "${1-}")" </dev/null >>"$log" 2>&1 &
 	daemon=$!
 	started+=("$daemon")
 	mounted_or_ended() {
