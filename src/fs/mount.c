@@ -8,11 +8,11 @@
  *      no secret and no /dev/fuse
  *   4  open and unlock the vault: asks for the passphrase on the terminal
  *   5  mount, then leave the terminal
- *   6  threads: supervisor of the workers, settling, control socket, receivers
+ *   6  threads: supervisor of the workers, settling, trimming, control socket, receivers
  *
  * It ends the other way round: what the kernel still holds (it is written out
- * while requests are served), control socket, receivers, settling of everything, workers,
- * and last the vault's lock and keys.
+ * while requests are served), control socket, trimming (while they are, too),
+ * receivers, settling of everything, workers, and last the vault's lock and keys.
  */
 #include "fs/mount.h"
 
@@ -41,6 +41,7 @@
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
 #include "fs/status.h"
+#include "fs/trim.h"
 #include "fs/vault.h"
 #include "fs/writeout.h"
 
@@ -62,6 +63,7 @@ struct mount {
 	struct ops_context context;
 	struct fuse_session *session;
 	bool mounted;
+	struct trim *trim;
 	struct loop *loop;
 	dev_t dev; /* the mount's, once it answers */
 	struct writeout *writeout;
@@ -532,14 +534,18 @@ static int serve(struct mount *m)
 	if (!r)
 		r = start_settling(m);
 	if (!r)
+		r = trim_start(&m->context, m->mountpoint, m->o->max_nodes, &m->trim);
+	if (!r)
 		start_control(m);
 	if (!r)
 		r = loop_start(m->session, &m->context.device, &m->store, SIGUSR2, &m->loop);
 	if (r)
 		return failed("start serving", r);
 	look_at_mount(m);
-	while ((got = sigtimedwait(&set, NULL, &second)) < 0)
+	while ((got = sigtimedwait(&set, NULL, &second)) < 0) {
 		loop_tick(m->loop);
+		trim_tick(m->trim);
+	}
 	if (got != SIGUSR2)
 		write_out(m, &set);
 	return 0;
@@ -548,7 +554,9 @@ static int serve(struct mount *m)
 static void stop(struct mount *m)
 {
 	control_stop(m->control);
+	trim_stop(m->trim);
 	loop_stop(m->loop);
+	trim_free(m->trim);
 	if (m->mounted) {
 		/* With every descriptor closed nobody waits for us while unmounting. */
 		device_detach(&m->context.device);

@@ -4,22 +4,25 @@
  * for, under which stored names it is reached, and how often the kernel holds
  * it.  One node per backing inode, however many names it has.
  *
- * Only directories keep a descriptor (O_PATH, a bounded number of them, the
- * least recently used is closed first); everything else is reached by the
- * *at() calls from its directory.
+ * Only directories keep a descriptor (O_PATH, a bounded number of them; those
+ * used again stay, the others are closed first); everything else is reached by
+ * the *at() calls from its directory.
  *
  * A node lives while the kernel has looked it up, while something here holds
  * a reference, and while it has children.  All functions may be called from
- * any thread; none makes a system call while holding the table's lock.
+ * any thread; no lock is there for the whole table, and none is held during a
+ * system call.
  */
 #ifndef FS_NODE_H
 #define FS_NODE_H
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "base/lock.h"
 #include "fs/file.h"
 #include "fs/format.h"
 #include "fs/names.h"
@@ -28,45 +31,47 @@ struct nodes;
 struct place;
 
 struct node {
-	/* Guarded by the table's lock; outside node.c only read where noted. */
+	/* Guarded by the lock of the node's shard; outside node.c only read where noted. */
 	struct node *hash_next;
-	struct node *all_prev, *all_next;
 	struct place *places; /* the one to be used first */
 	uint64_t lookups;     /* the kernel's */
-	uint32_t refs;	      /* ours, and one for each child's place */
-	bool hashed;
 	dev_t dev;
-	ino_t ino;     /* a symlink that is renamed gets a new one */
-	uint32_t type; /* S_IFMT bits; constant */
+	ino_t ino; /* a symlink that is renamed gets a new one */
 
-	pthread_mutex_t lock; /* guards what follows */
-
-	/* Directories. */
-	bool entered; /* the record was read: dir_id is valid, constant then */
-	uint8_t dir_id[FORMAT_DIR_ID_SIZE];
-	bool record_unsynced; /* sync it before the first fsync below */
-	bool rebound;	      /* its record names a place too many */
-
-	/* Regular files. */
-	struct file *file; /* while open, by a handle or for a moment */
-	uint32_t opens;
-	bool trusted; /* this mount wrote it: halves are as they should be */
-	bool seen;    /* the kernel's pages are those of seen_mtime, seen_size */
-	struct timespec seen_mtime;
-	int64_t seen_size;
-
-	bool told_set_id;	/* atomic: the kernel was told of set-id bits */
-	uint64_t damage_logged; /* block last spoken of in the log, + 1 */
-
-	/* Guarded by the settle list's lock. */
-	bool on_settle_list;
+	/* One while lookups is not 0, one for each reference and each child's place. */
+	atomic_uint holds;
+	struct lock lock;    /* guards what the parts below say */
+	uint16_t type;	     /* S_IFMT bits; constant */
+	bool gone;	     /* shard: the inode has no name left, its number is free */
+	bool recent;	     /* shard: asked for since nodes_pick last came by */
+	bool told_set_id;    /* atomic: the kernel was told of set-id bits */
+	bool on_settle_list; /* this and the next two: the settle list's lock */
 	struct node *settle_next;
 	uint64_t settle_after_ms;
 
-	/* Guarded by the descriptor cache's lock. */
-	int fd; /* directories: O_PATH or -1 */
-	uint32_t fd_pins;
-	struct node *lru_prev, *lru_next;
+	uint64_t damage_logged; /* lock: block last spoken of in the log, + 2 */
+
+	/* Which part there is, type says. */
+	union {
+		struct {	      /* directories */
+			bool entered; /* the record was read: dir_id is valid, constant then */
+			bool rebound; /* lock: its record names a place too many */
+			bool fd_used; /* shard: again, since it was opened or spared */
+			bool record_unsynced; /* sync it before the first fsync below */
+			uint8_t dir_id[FORMAT_DIR_ID_SIZE];
+			int fd;		  /* shard: O_PATH or -1 */
+			uint32_t fd_pins; /* shard */
+			uint32_t fd_slot; /* descriptor list: where in it, if open */
+		};
+		struct {	      /* regular files, all under lock */
+			bool trusted; /* this mount wrote it: halves are as they should be */
+			bool seen;    /* the kernel's pages are those of seen_mtime, seen_size */
+			uint32_t opens;
+			struct file *file; /* while open, by a handle or for a moment */
+			struct timespec seen_mtime;
+			int64_t seen_size;
+		};
+	};
 };
 
 /* Where a node is: a directory's descriptor, held open, and a stored name. */
@@ -127,11 +132,35 @@ void nodes_replaced(struct nodes *t, struct node *node, const struct stat *st);
  * Valid until location_put; the caller keeps renames out meanwhile.
  */
 int nodes_locate(struct nodes *t, struct node *node, struct location *location);
+/*
+ * The same for the place with this index, in no order that lasts: -ESTALE
+ * behind the last.  Does not count as asking for the node.
+ */
+int nodes_locate_nth(struct nodes *t, struct node *node, unsigned int index,
+		     struct location *location);
 void location_put(struct nodes *t, struct location *location);
 
 /* The descriptor of a directory, opened if need be and held open until put. */
 int nodes_dirfd(struct nodes *t, struct node *dir, int *fd);
 void nodes_dirfd_put(struct nodes *t, struct node *dir);
+
+/* How many nodes there are, and how many there have been and are no more. */
+size_t nodes_count(const struct nodes *t);
+size_t nodes_gone(const struct nodes *t);
+
+/*
+ * From now on crowded(arg) is called whenever a node is made and there are more
+ * than max; by any thread, with nothing locked.  Before the table is shared.
+ */
+void nodes_bound(struct nodes *t, size_t max, void (*crowded)(void *arg), void *arg);
+
+/*
+ * Up to n nodes that only the kernel holds, for asking it to let go of them;
+ * each with a reference.  Those asked for since the last time round, in the
+ * table's order, are spared once.  Fewer than n: there are no more.  By one
+ * thread at a time.
+ */
+size_t nodes_pick(struct nodes *t, struct node *picked[], size_t n);
 
 /* Visit every node; nobody else uses the table meanwhile. */
 void nodes_each(struct nodes *t, void (*visit)(void *arg, struct node *node), void *arg);

@@ -11,6 +11,11 @@
 #include "base/log.h"
 #include "engine/engine.h"
 
+enum {
+	MAX_NODES = 256 * 1024, /* of up to 250 bytes with their names */
+	MIN_NODES = 256,
+};
+
 static const char help[] =
 	"Usage: cryptfs-mount VAULT MOUNTPOINT [-o OPTION[,OPTION...]] [-f]\n"
 	"\n"
@@ -32,6 +37,7 @@ static const char help[] =
 	"  strict               only workers do, never the waiting thread\n"
 	"  writeback            the kernel collects writes; see cryptfs-mount(1)\n"
 	"  attr_timeout=SECS    how long the kernel may cache (default 3600)\n"
+	"  max_nodes=N          files and directories to know at once (default 262144)\n"
 	"  fsname=NAME          what df and mount show as the source\n"
 	"  log=stderr|syslog    where to log\n"
 	"  nosuid, nodev, noexec, noatime, sync ... and generic fstab options\n"
@@ -110,6 +116,17 @@ static int take_timeout(struct options *o, const char *value)
 	return 0;
 }
 
+static int take_max_nodes(struct options *o, const char *value)
+{
+	char *end;
+	long n = strtol(value, &end, 10);
+
+	if (!*value || *end || n < MIN_NODES)
+		return wrong("option", "max_nodes", "not a number from 256 on");
+	o->max_nodes = (size_t)n;
+	return 0;
+}
+
 static int take_log(struct options *o, const char *value)
 {
 	if (!strcmp(value, "stderr"))
@@ -152,6 +169,8 @@ static int take_option(struct options *o, const char *option)
 		return take_workers(o, value);
 	else if ((value = value_of(option, "attr_timeout")))
 		return take_timeout(o, value);
+	else if ((value = value_of(option, "max_nodes")))
+		return take_max_nodes(o, value);
 	else if ((value = value_of(option, "log")))
 		return take_log(o, value);
 	else if (is_in(kernel_options, option))
@@ -220,7 +239,9 @@ int options_parse(int argc, char **argv, struct options *o)
 	int c;
 	int r;
 
-	*o = (struct options){ .workers = ENGINE_WORKERS_AUTO, .attr_timeout = 3600 };
+	*o = (struct options){ .workers = ENGINE_WORKERS_AUTO,
+			       .attr_timeout = 3600,
+			       .max_nodes = MAX_NODES };
 	r = make_room(o, argc, argv);
 	opterr = 0;
 	optind = 1;

@@ -6,6 +6,7 @@
 #define FS_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "fs/passphrase.h"
 
@@ -31,6 +32,7 @@ struct options {
 	int workers; /* as in struct engine_options */
 	struct passphrase_source secret;
 	double attr_timeout; /* seconds */
+	size_t max_nodes;    /* see trim.h */
 	enum options_log log;
 	const char *fsname; /* NULL: the vault's path */
 	char *kernel;	    /* "nosuid,noexec…" for mount(2), or "" */

@@ -75,13 +75,13 @@ int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *
 {
 	char path[1024];
 
-	pthread_mutex_lock(&node->lock);
+	lock_take(&node->lock);
 	if (node->damage_logged == block + 2) {
-		pthread_mutex_unlock(&node->lock);
+		lock_drop(&node->lock);
 		return -EIO;
 	}
 	node->damage_logged = block + 2; /* 1 for UINT64_MAX, never 0 */
-	pthread_mutex_unlock(&node->lock);
+	lock_drop(&node->lock);
 
 	nodes_path(t->nodes, node, path, sizeof(path));
 	if (block == UINT64_MAX)
@@ -182,13 +182,13 @@ int tree_enter(struct tree *t, struct node *dir)
 		return 0;
 	if (dir->type != S_IFDIR)
 		return -ENOTDIR;
-	pthread_mutex_lock(&dir->lock);
+	lock_take(&dir->lock);
 	if (!dir->entered) {
 		r = read_record(t, dir);
 		rebound = dir->rebound;
 		__atomic_store_n(&dir->entered, r == 0, __ATOMIC_RELEASE);
 	}
-	pthread_mutex_unlock(&dir->lock);
+	lock_drop(&dir->lock);
 	if (r == DIRREC_MISSING)
 		return tree_damaged(t, dir, UINT64_MAX, "directory record missing");
 	if (r > 0)
@@ -350,10 +350,10 @@ static int stat_open_file(struct tree *t, struct node *node, struct stat *st)
 {
 	int r = -ENOENT;
 
-	pthread_mutex_lock(&node->lock);
+	lock_take(&node->lock);
 	if (node->file)
 		r = fstat(file_fd(node->file), st) ? -errno : 0;
-	pthread_mutex_unlock(&node->lock);
+	lock_drop(&node->lock);
 	if (!r)
 		fix_size(t, -1, NULL, st);
 	return r;
@@ -438,10 +438,10 @@ static int handle_get(struct tree *t, struct node *node, struct handle *h)
 		strcpy(h->at.name, ".");
 		return 0;
 	}
-	pthread_mutex_lock(&node->lock);
-	if (node->file)
+	lock_take(&node->lock);
+	if (node->type == S_IFREG && node->file)
 		h->fd = fcntl(file_fd(node->file), F_DUPFD_CLOEXEC, 3);
-	pthread_mutex_unlock(&node->lock);
+	lock_drop(&node->lock);
 	if (h->fd >= 0)
 		return 0;
 	h->located = true;

@@ -149,6 +149,16 @@ int tree_list(struct tree *t, struct listing *l, off_t offset, struct listing_it
 int tree_list_lookup(struct tree *t, struct listing *l, const struct listing_item *item,
 		     struct tree_entry *entry);
 
+/*
+ * The name that a node was found under, as it is shown, and the directory, with
+ * a reference: 0, -ESTALE if there are not so many names, or another -errno.
+ */
+int tree_shown(struct tree *t, struct node *node, unsigned int index, struct node **dir,
+	       char name[NAMES_PLAIN_MAX + 1]);
+
+/* True if somebody has the file open at this moment. */
+bool tree_is_open(struct node *node);
+
 /* ---- extended attributes ------------------------------------------------- */
 
 /* size 0 asks for the size; -ERANGE if it is too small.  A count or -errno. */

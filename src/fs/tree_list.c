@@ -114,13 +114,14 @@ static int position(struct listing *l, off_t offset)
 }
 
 /* Find out how a stored name is shown: 0, or NAMES_OURS for none of the user's. */
-static int show(struct tree *t, struct listing *l, struct listing_item *item)
+static int show(struct tree *t, const struct node *dir, int dirfd, const char *stored,
+		char name[NAMES_PLAIN_MAX + 1], bool *damaged)
 {
-	int r = names_decode_at(t->keys, l->dir->dir_id, l->fd, item->stored, item->name);
+	int r = names_decode_at(t->keys, dir->dir_id, dirfd, stored, name);
 
-	if (r == NAMES_DAMAGED) {
-		item->damaged = true;
-		names_show_damaged(item->stored, item->name);
+	*damaged = r == NAMES_DAMAGED;
+	if (*damaged) {
+		names_show_damaged(stored, name);
 		r = 0;
 	}
 	return r;
@@ -136,7 +137,7 @@ static int fill(struct tree *t, struct listing *l, const struct raw_entry *raw,
 	item->is_dot = !strcmp(raw->name, ".") || !strcmp(raw->name, "..");
 	strcpy(item->stored, raw->name);
 	if (!item->is_dot)
-		return show(t, l, item);
+		return show(t, l->dir, l->fd, item->stored, item->name, &item->damaged);
 	strcpy(item->name, raw->name);
 	return 0;
 }
@@ -173,4 +174,42 @@ int tree_list_lookup(struct tree *t, struct listing *l, const struct listing_ite
 	if (!r && item->damaged)
 		(void)tree_damaged(t, entry->node, UINT64_MAX, "name does not authenticate");
 	return r;
+}
+
+int tree_shown(struct tree *t, struct node *node, unsigned int index, struct node **dir,
+	       char name[NAMES_PLAIN_MAX + 1])
+{
+	struct location at;
+	bool damaged;
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = nodes_locate_nth(t->nodes, node, index, &at);
+	if (r)
+		goto unlock;
+	r = tree_enter(t, at.parent);
+	if (!r)
+		r = show(t, at.parent, at.dirfd, at.name, name, &damaged);
+	if (r > 0)
+		r = -EIO;
+	if (!r) {
+		nodes_ref(t->nodes, at.parent);
+		*dir = at.parent;
+	}
+	location_put(t->nodes, &at);
+unlock:
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
+
+bool tree_is_open(struct node *node)
+{
+	bool is_open;
+
+	if (node->type != S_IFREG)
+		return false;
+	lock_take(&node->lock);
+	is_open = node->opens > 0;
+	lock_drop(&node->lock);
+	return is_open;
 }

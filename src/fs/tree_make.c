@@ -95,11 +95,11 @@ static int enter_new(struct tree *t, const struct spot *spot,
 
 	if (r)
 		return r;
-	pthread_mutex_lock(&entry->node->lock);
+	lock_take(&entry->node->lock);
 	memcpy(entry->node->dir_id, record->id, sizeof(record->id));
 	entry->node->record_unsynced = !in_xattr;
 	__atomic_store_n(&entry->node->entered, true, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&entry->node->lock);
+	lock_drop(&entry->node->lock);
 	return 0;
 }
 
@@ -227,11 +227,11 @@ static int create_at(struct tree *t, struct io *io, const struct spot *spot, mod
 			names_sidecar_remove(spot->dirfd, spot->stored.name);
 		return r;
 	}
-	pthread_mutex_lock(&entry->node->lock);
+	lock_take(&entry->node->lock);
 	entry->node->file = file;
 	entry->node->opens = 1;
 	entry->node->trusted = true;
-	pthread_mutex_unlock(&entry->node->lock);
+	lock_drop(&entry->node->lock);
 	return 0;
 }
 

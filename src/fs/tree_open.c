@@ -143,14 +143,14 @@ int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write)
 
 	if (write && t->store->read_only)
 		return -EROFS;
-	pthread_mutex_lock(&node->lock);
+	lock_take(&node->lock);
 	if (!node->file)
 		r = open_file(t, io, node, write, &what);
 	else if (write && !file_writable(node->file))
 		r = upgrade_file(t, node);
 	if (!r)
 		node->opens++;
-	pthread_mutex_unlock(&node->lock);
+	lock_drop(&node->lock);
 	return what ? tree_damaged(t, node, UINT64_MAX, what) : r;
 }
 
@@ -159,7 +159,7 @@ void tree_file_put(struct tree *t, struct node *node)
 	struct file *f = NULL;
 	struct stat st;
 
-	pthread_mutex_lock(&node->lock);
+	lock_take(&node->lock);
 	if (--node->opens == 0) {
 		f = node->file;
 		/* Before anybody can open it anew and find nothing left to sync. */
@@ -173,13 +173,13 @@ void tree_file_put(struct tree *t, struct node *node)
 			node->seen_size = st.st_size;
 		}
 	}
-	pthread_mutex_unlock(&node->lock);
+	lock_drop(&node->lock);
 	file_close(f);
 }
 
 static void let_go(void *arg, struct node *node)
 {
-	while (node->opens)
+	while (node->type == S_IFREG && node->opens)
 		tree_file_put(arg, node);
 }
 
@@ -196,12 +196,12 @@ static bool may_keep_cache(struct node *node)
 	struct stat st;
 	bool keep;
 
-	pthread_mutex_lock(&node->lock);
+	lock_take(&node->lock);
 	keep = node->opens > 1 ||
 	       (node->seen && !fstat(file_fd(node->file), &st) && st.st_size == node->seen_size &&
 		st.st_mtim.tv_sec == node->seen_mtime.tv_sec &&
 		st.st_mtim.tv_nsec == node->seen_mtime.tv_nsec);
-	pthread_mutex_unlock(&node->lock);
+	lock_drop(&node->lock);
 	return keep;
 }
 
@@ -241,7 +241,7 @@ static int overwrite_damaged(struct tree *t, struct io *io, struct node *node)
 	int fd;
 	int r = 0;
 
-	pthread_mutex_lock(&node->lock);
+	lock_take(&node->lock);
 	if (!node->file) {
 		r = open_backing(t, node, true, &fd, &writable);
 		if (!r)
@@ -250,7 +250,7 @@ static int overwrite_damaged(struct tree *t, struct io *io, struct node *node)
 	}
 	if (!r)
 		node->opens++;
-	pthread_mutex_unlock(&node->lock);
+	lock_drop(&node->lock);
 	return r;
 }
 

@@ -63,13 +63,13 @@ static int target_plain(struct tree *t, struct node *node, struct target *target
 
 	target->file_open = false;
 	target->fd = -1;
-	pthread_mutex_lock(&node->lock);
-	if (node->file) {
+	lock_take(&node->lock);
+	if (node->type == S_IFREG && node->file) {
 		node->opens++;
 		target->file_open = true;
 		fd = file_fd(node->file);
 	}
-	pthread_mutex_unlock(&node->lock);
+	lock_drop(&node->lock);
 	if (!target->file_open && node->type == S_IFDIR) {
 		r = nodes_dirfd(t->nodes, node, &fd);
 	} else if (!target->file_open) {

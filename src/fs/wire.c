@@ -71,6 +71,18 @@ const char *wire_opcode_name(uint32_t opcode)
 	return opcode < WIRE_OPCODES ? names[opcode] : NULL;
 }
 
+/* Of linux/fuse.h from protocol 7.45 on. */
+enum { NOTIFY_PRUNE = 9 };
+
+struct notify_prune {
+	uint32_t count;
+	uint32_t padding;
+	uint64_t spare;
+};
+
+_Static_assert(sizeof(struct fuse_out_header) + sizeof(struct notify_prune) == WIRE_PRUNE_SIZE,
+	       "the head is both");
+
 bool wire_is_init(const void *request, size_t size, uint32_t *offered)
 {
 	struct fuse_in_header head;
@@ -139,4 +151,16 @@ bool wire_is_answered(uint32_t opcode)
 	default:
 		return true;
 	}
+}
+
+void wire_prune(uint8_t head[WIRE_PRUNE_SIZE], uint32_t n)
+{
+	/* A message that answers no request has its code where errors are. */
+	const struct fuse_out_header out = {
+		.len = WIRE_PRUNE_SIZE + n * (uint32_t)sizeof(uint64_t), .error = NOTIFY_PRUNE
+	};
+	const struct notify_prune prune = { .count = n };
+
+	memcpy(head, &out, sizeof(out));
+	memcpy(head + sizeof(out), &prune, sizeof(prune));
 }

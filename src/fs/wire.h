@@ -6,6 +6,7 @@
  *
  * libfuse/libfuse commits c9905341 (PARALLEL_DIROPS) and 3e283a1b
  * (HANDLE_KILLPRIV_V2) say what later versions do; there this changes nothing.
+ * And FUSE_NOTIFY_PRUNE of Linux 6.18, which libfuse 3.14 does not know.
  */
 #ifndef FS_WIRE_H
 #define FS_WIRE_H
@@ -42,5 +43,13 @@ bool wire_kills_set_id(const void *request);
 
 /* Whether somebody waits for the answer to such a request; not so for FORGET and the like. */
 bool wire_is_answered(uint32_t opcode);
+
+enum { WIRE_PRUNE_SIZE = 32 };
+
+/*
+ * The head of a message to /dev/fuse that asks the kernel to let go of n
+ * inodes, as far as nobody uses them; n node ids of 8 bytes follow it.
+ */
+void wire_prune(uint8_t head[WIRE_PRUNE_SIZE], uint32_t n);
 
 #endif /* FS_WIRE_H */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The floor: bytes, whole reads and writes, memory for secrets.  The system
- * calls (by their names where off_t has 64 bits) are wrapped so that every other one is interrupted
- * and every transfer is short.
+ * The floor: bytes, whole reads and writes, a small lock, memory for secrets.
+ * The system calls (by their names where off_t has 64 bits) are wrapped so that
+ * every other one is interrupted and every transfer is short.
  */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -22,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/fdio.h"
+#include "base/lock.h"
 #include "base/secmem.h"
 
 enum { SHORT = 3 }; /* the most that one system call transfers, if hindered */
@@ -247,6 +249,33 @@ static void a_hardened_process_leaves_no_core(void **state)
 	assert_int_equal(status, 0);
 }
 
+enum { THREADS = 4, ROUNDS = 50000 };
+
+static struct lock lock;
+static unsigned long counted; /* plain: the lock guards it */
+
+static void *count(void *arg)
+{
+	for (int i = 0; i < ROUNDS; i++) {
+		lock_take(&lock);
+		counted++;
+		lock_drop(&lock);
+	}
+	return arg;
+}
+
+static void a_lock_keeps_threads_apart(void **state)
+{
+	pthread_t threads[THREADS];
+
+	(void)state;
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, count, NULL), 0);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_int_equal(counted, THREADS * ROUNDS);
+}
+
 #define F(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -259,6 +288,7 @@ int main(void)
 		F(vectors_of_any_length_are_transferred_whole),
 		F(closing_keeps_errno),
 		cmocka_unit_test(secrets_are_zeroed_compared_and_wiped),
+		cmocka_unit_test(a_lock_keeps_threads_apart),
 		cmocka_unit_test(a_hardened_process_leaves_no_core),
 	};
 

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "fixture.h"
 #include "fs/node.h"
@@ -401,7 +402,7 @@ static void a_descriptor_in_use_is_never_closed(void **state)
 		nodes_dirfd_put(nodes, dirs[i]);
 }
 
-static void the_least_recently_used_descriptor_goes_first(void **state)
+static void a_descriptor_that_is_used_again_stays(void **state)
 {
 	struct node *a = real_dir(root, "a");
 	struct node *b = real_dir(root, "b");
@@ -490,6 +491,140 @@ static void something_else_in_a_directorys_place_is_not_entered(void **state)
 	nodes_dirfd_put(nodes, a);
 }
 
+/* ---- the bound -------------------------------------------------------------- */
+
+enum { CROWD = 1000 };
+
+/* Pick up to n, give them back, and say how many there were. */
+static size_t pick(struct node *picked[], size_t n)
+{
+	size_t found = nodes_pick(nodes, picked, n);
+
+	for (size_t i = 0; i < found; i++)
+		nodes_unref(nodes, picked[i]);
+	return found;
+}
+
+static void only_what_the_kernel_alone_holds_is_picked(void **state)
+{
+	struct node *parent = get_dir(10, root, "parent");
+	struct node *idle = get(20, parent, "idle", true);
+	struct node *held = get(21, root, "held", true);
+	struct node *ours = get(22, root, "ours", false);
+	struct node *gone = get(23, root, "gone", true);
+	struct node *leaf = get_dir(11, root, "leaf");
+	struct node *picked[8];
+	size_t n;
+
+	(void)state;
+	nodes_ref(nodes, held);
+	nodes_unlinked(nodes, gone, root, "gone", true);
+	n = pick(picked, 8);
+	/* Nor the root, nor a directory with something in it; and none twice. */
+	assert_int_equal(n, 2);
+	assert_ptr_not_equal(picked[0], picked[1]);
+	for (size_t i = 0; i < n; i++)
+		assert_true(picked[i] == idle || picked[i] == leaf);
+	nodes_forget(nodes, idle, 1);
+	assert_int_equal(pick(picked, 1), 1);
+	assert_true(picked[0] == parent || picked[0] == leaf);
+	nodes_unref(nodes, ours);
+}
+
+static void what_was_asked_for_since_is_spared_once(void **state)
+{
+	struct node *wanted = get(20, root, "wanted", true);
+	struct node *other = get(21, root, "other", true);
+	struct node *picked[1];
+	struct location at;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		if (i % 2) {
+			(void)get(20, root, "wanted", true);
+		} else {
+			assert_int_equal(nodes_locate(nodes, wanted, &at), 0);
+			location_put(nodes, &at);
+		}
+		assert_int_equal(pick(picked, 1), 1);
+		assert_ptr_equal(picked[0], other);
+	}
+	nodes_forget(nodes, other, 1);
+	assert_int_equal(pick(picked, 1), 1);
+	assert_ptr_equal(picked[0], wanted);
+}
+
+static void a_round_of_picks_meets_everything(void **state)
+{
+	static bool met[CROWD];
+	struct node *picked[7];
+	char name[16];
+
+	(void)state;
+	memset(met, 0, sizeof(met));
+	for (ino_t i = 0; i < CROWD; i++) {
+		(void)snprintf(name, sizeof(name), "%d", (int)i);
+		(void)get(1000 + i, root, name, true);
+	}
+	for (size_t left = CROWD, n; left; left -= n) {
+		n = nodes_pick(nodes, picked, left < 7 ? left : 7);
+		assert_true(n > 0);
+		for (size_t i = 0; i < n; i++) {
+			assert_false(met[picked[i]->ino - 1000]);
+			met[picked[i]->ino - 1000] = true;
+			nodes_forget(nodes, picked[i], 1);
+			nodes_unref(nodes, picked[i]);
+		}
+	}
+	assert_int_equal(nodes_count(nodes), 1);
+	assert_int_equal(pick(picked, 7), 0);
+}
+
+static void count_call(void *arg)
+{
+	(*(int *)arg)++;
+}
+
+static void more_nodes_than_the_bound_are_told_of(void **state)
+{
+	int calls = 0;
+	struct node *node;
+
+	(void)state;
+	nodes_bound(nodes, 3, count_call, &calls);
+	(void)get(5, root, "a", true);
+	(void)get(6, root, "b", true);
+	assert_int_equal(nodes_count(nodes), 3);
+	assert_int_equal(calls, 0);
+	node = get(7, root, "c", true);
+	assert_int_equal(calls, 1);
+	(void)get(7, root, "c", true); /* no new one */
+	assert_int_equal(calls, 1);
+	nodes_forget(nodes, node, 2);
+	assert_int_equal(nodes_count(nodes), 3);
+	(void)get(8, root, "d", false);
+	assert_int_equal(calls, 2);
+}
+
+static void a_node_with_several_names_is_found_under_each(void **state)
+{
+	struct node *a = real_dir(root, "a");
+	struct node *node = get(5, root, "x", true);
+	struct location at;
+	unsigned int seen = 0;
+
+	(void)state;
+	(void)get(5, a, "y", true);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(nodes_locate_nth(nodes, node, i, &at), 0);
+		seen |= at.parent == a && !strcmp(at.name, "y") ? 1 : 0;
+		seen |= at.parent == root && !strcmp(at.name, "x") ? 2 : 0;
+		location_put(nodes, &at);
+	}
+	assert_int_equal(seen, 3);
+	assert_int_equal(nodes_locate_nth(nodes, node, 2, &at), -ESTALE);
+}
+
 /* ---- many threads -------------------------------------------------------------- */
 
 enum { THREADS = 4, ROUNDS = 3000, DIRS = 5 };
@@ -529,8 +664,41 @@ static void *client(void *arg)
 	return NULL;
 }
 
+static atomic_bool clients_ended;
+
+/* What trimming does meanwhile. */
+static void *picker(void *arg)
+{
+	struct node *picked[8];
+
+	while (!atomic_load(&clients_ended))
+		(void)pick(picked, 8);
+	return arg;
+}
+
+/* A symlink whose inode becomes another one, with its lookups coming and going. */
+static void *replacer(void *arg)
+{
+	struct stat now = inode(600, S_IFLNK);
+	struct node *link = nodes_get(nodes, &now, root, "link", false);
+
+	for (now.st_ino = 601; link && now.st_ino < 601 + ROUNDS; now.st_ino++) {
+		nodes_replaced(nodes, link, &now);
+		if (nodes_get(nodes, &now, root, "link", true) != link)
+			break;
+		nodes_forget(nodes, link, 1);
+	}
+	if (link)
+		nodes_unref(nodes, link);
+	return link && now.st_ino == 601 + ROUNDS ? NULL : arg;
+}
+
 static void threads_share_the_table(void **state)
 {
+	static char not_found[] = "a replaced node is not found";
+	void *complaint;
+	pthread_t picking;
+	pthread_t replacing;
 	pthread_t threads[THREADS];
 	void *complaints[THREADS];
 	int before = open_fds();
@@ -542,15 +710,23 @@ static void threads_share_the_table(void **state)
 		assert_int_equal(mkdirat(dir.fd, name, 0700), 0);
 		assert_int_equal(fstatat(dir.fd, name, &dir_stats[i], 0), 0);
 	}
+	atomic_store(&clients_ended, false);
+	assert_int_equal(pthread_create(&picking, NULL, picker, NULL), 0);
+	assert_int_equal(pthread_create(&replacing, NULL, replacer, not_found), 0);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, client, (void *)(i + 1)), 0);
 	for (int i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_join(threads[i], &complaints[i]), 0);
+	assert_int_equal(pthread_join(replacing, &complaint), 0);
+	atomic_store(&clients_ended, true);
+	assert_int_equal(pthread_join(picking, NULL), 0);
+	assert_null(complaint);
 	for (int i = 0; i < THREADS; i++)
 		assert_null(complaints[i]);
 	/* Everything was given back: nothing is known, nothing is open. */
 	for (int i = 0; i < DIRS; i++)
 		assert_null(nodes_find(nodes, &dir_stats[i]));
+	assert_int_equal(nodes_count(nodes), 1);
 	assert_int_equal(open_fds(), before);
 }
 
@@ -602,13 +778,18 @@ int main(void)
 		test(a_path_that_is_too_long_is_shortened),
 		test(only_so_many_descriptors_are_kept),
 		test(a_descriptor_in_use_is_never_closed),
-		test(the_least_recently_used_descriptor_goes_first),
+		test(a_descriptor_that_is_used_again_stays),
 		test(many_users_at_once_leave_no_more_than_are_allowed),
 		test(forgotten_directories_keep_no_descriptor),
 		test(a_node_is_located_by_its_directory_and_name),
 		test(something_else_in_a_directorys_place_is_not_entered),
 		test(a_new_inode_is_not_the_one_that_had_its_number),
 		test(a_chain_of_closed_directories_does_not_exhaust_the_stack),
+		test(only_what_the_kernel_alone_holds_is_picked),
+		test(what_was_asked_for_since_is_spared_once),
+		test(a_round_of_picks_meets_everything),
+		test(more_nodes_than_the_bound_are_told_of),
+		test(a_node_with_several_names_is_found_under_each),
 		test(threads_share_the_table),
 	};
 

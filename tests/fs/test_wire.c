@@ -133,6 +133,21 @@ static void no_other_request_does(void **state)
 	assert_false(wire_kills_set_id(&r));
 }
 
+static void a_prune_message_is_what_the_kernel_wants(void **state)
+{
+	static const uint8_t wanted[WIRE_PRUNE_SIZE] = {
+		[0] = 32 + 3 * 8, /* bytes in all */
+		[4] = 9,	  /* FUSE_NOTIFY_PRUNE; no request, so 0 follows */
+		[16] = 3,	  /* ids */
+	};
+	uint8_t head[WIRE_PRUNE_SIZE];
+
+	(void)state;
+	memset(head, 0xff, sizeof(head));
+	wire_prune(head, 3);
+	assert_memory_equal(head, wanted, sizeof(head)); /* on a little-endian machine */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +159,7 @@ int main(void)
 		cmocka_unit_test(a_reply_of_another_size_is_left_alone),
 		cmocka_unit_test(four_requests_can_take_set_id_bits_away),
 		cmocka_unit_test(no_other_request_does),
+		cmocka_unit_test(a_prune_message_is_what_the_kernel_wants),
 	};
 
 	alarm(20); /* a hang is a failure */
