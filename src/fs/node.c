@@ -413,6 +413,13 @@ void nodes_made(struct nodes *t, const struct stat *st)
 	unlock(s);
 }
 
+/* What the kernel kept of its directories' listings has a gap now. */
+static void mark_unlisted(struct node *node)
+{
+	for (struct place *place = node->places; place; place = place->next)
+		__atomic_store_n(&place->parent->listed, false, __ATOMIC_RELAXED);
+}
+
 void nodes_forget(struct nodes *t, struct node *node, uint64_t n)
 {
 	struct shard *s = lock_shard(t, node);
@@ -420,7 +427,10 @@ void nodes_forget(struct nodes *t, struct node *node, uint64_t n)
 
 	if (node->lookups) {
 		node->lookups -= n < node->lookups ? n : node->lookups;
-		last = !node->lookups && drop_locked(t, s, node);
+		if (!node->lookups) {
+			mark_unlisted(node);
+			last = drop_locked(t, s, node);
+		}
 	}
 	unlock(s);
 	if (last)

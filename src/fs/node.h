@@ -57,6 +57,7 @@ struct node {
 			bool entered; /* the record was read: dir_id is valid, constant then */
 			bool rebound; /* lock: its record names a place too many */
 			bool fd_used; /* shard: again, since it was opened or spared */
+			bool listed;  /* atomic: the kernel knows all that it may have listed */
 			bool record_unsynced; /* sync it before the first fsync below */
 			uint8_t dir_id[FORMAT_DIR_ID_SIZE];
 			int fd;		  /* shard: O_PATH or -1 */

@@ -434,12 +434,16 @@ static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 {
 	struct tree *t = tree_of(req);
 	struct listing *l;
-	int r = tree_opendir(t, node_of(req, ino), &l);
+	bool keep_cache;
+	int r = tree_opendir(t, node_of(req, ino), &l, &keep_cache);
 
 	if (r) {
 		reply_result(req, r);
 		return;
 	}
+	/* A kept listing spares READDIRPLUS; it must not bring a LOOKUP per entry. */
+	fi->cache_readdir = context(req)->attr_timeout > 0;
+	fi->keep_cache = keep_cache;
 	fi->fh = (uintptr_t)l;
 	if (fuse_reply_open(req, fi))
 		tree_closedir(t, l);
@@ -473,9 +477,11 @@ static ssize_t add_plus(fuse_req_t req, struct listing *l, const struct listing_
 		return 0;
 	if (!item->is_dot) {
 		r = tree_list_lookup(tree_of(req), l, item, &entry);
-		if (r)
+		if (r && r != -EACCES)
 			return r;
-		e = param_of(req, &entry);
+		/* Who may only read the directory sees names. */
+		if (!r)
+			e = param_of(req, &entry);
 	}
 	return (ssize_t)fuse_add_direntry_plus(req, buf, room, item->name, &e, item->next);
 }

@@ -136,7 +136,11 @@ struct listing_item {
 	bool damaged;  /* shown under a name that says so */
 };
 
-int tree_opendir(struct tree *t, struct node *dir, struct listing **out);
+/*
+ * *keep_cache: whatever listing of it the kernel kept from earlier, it still
+ * knows all the entries, too (given out by tree_list_lookup).
+ */
+int tree_opendir(struct tree *t, struct node *dir, struct listing **out, bool *keep_cache);
 void tree_closedir(struct tree *t, struct listing *l);
 
 /*

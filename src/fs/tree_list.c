@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -38,7 +39,19 @@ struct listing {
 	_Alignas(struct raw_entry) char buffer[BUFFER_SIZE];
 };
 
-int tree_opendir(struct tree *t, struct node *dir, struct listing **out)
+/* To read a directory takes no right to search it, as opening "." in it would. */
+static int open_to_list(int dirfd)
+{
+	char path[32];
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 || errno != EACCES)
+		return fd;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int tree_opendir(struct tree *t, struct node *dir, struct listing **out, bool *keep_cache)
 {
 	struct listing *l = NULL;
 	int dirfd;
@@ -46,12 +59,13 @@ int tree_opendir(struct tree *t, struct node *dir, struct listing **out)
 	int r;
 
 	*out = NULL;
+	*keep_cache = false;
 	pthread_rwlock_rdlock(&t->rename_lock);
 	r = tree_enter(t, dir);
 	if (!r)
 		r = nodes_dirfd(t->nodes, dir, &dirfd);
 	if (!r) {
-		fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = open_to_list(dirfd);
 		if (fd < 0)
 			r = -errno;
 		nodes_dirfd_put(t->nodes, dir);
@@ -69,6 +83,8 @@ int tree_opendir(struct tree *t, struct node *dir, struct listing **out)
 	l->fd = fd;
 	l->at = 0;
 	l->used = l->filled = 0;
+	/* From now on: what it is told of entries comes with them. */
+	*keep_cache = __atomic_exchange_n(&dir->listed, true, __ATOMIC_RELAXED);
 	*out = l;
 	return 0;
 }
@@ -171,6 +187,8 @@ int tree_list_lookup(struct tree *t, struct listing *l, const struct listing_ite
 		r = entry->node ? 0 : -ENOMEM;
 	}
 	pthread_rwlock_unlock(&t->rename_lock);
+	if (r)
+		__atomic_store_n(&l->dir->listed, false, __ATOMIC_RELAXED);
 	if (!r && item->damaged)
 		(void)tree_damaged(t, entry->node, UINT64_MAX, "name does not authenticate");
 	return r;

@@ -182,7 +182,8 @@ static void assert_link(struct node *in, const char *name, const char *target)
 static int try_enter(struct node *in, const char *name)
 {
 	struct listing *l;
-	int r = tree_opendir(tree, lookup(in, name), &l);
+	bool keep;
+	int r = tree_opendir(tree, lookup(in, name), &l, &keep);
 
 	if (!r)
 		tree_closedir(tree, l);
@@ -200,11 +201,12 @@ static int times_listed(struct node *in, const char *name, int *total)
 {
 	struct listing_item item;
 	struct listing *l;
+	bool keep;
 	off_t at = 0;
 	int n = 0;
 
 	*total = 0;
-	assert_int_equal(tree_opendir(tree, in, &l), 0);
+	assert_int_equal(tree_opendir(tree, in, &l, &keep), 0);
 	for (; !tree_list(tree, l, at, &item); at = item.next) {
 		if (item.is_dot)
 			continue;
@@ -1080,6 +1082,7 @@ static void what_stays_is_listed_once_while_others_come_and_go(void **state)
 	struct node *d = make_dir(root, "d");
 	struct listing_item item;
 	struct listing *l;
+	bool keep;
 	char name[16];
 	off_t at = 0;
 	int n = 0;
@@ -1090,7 +1093,7 @@ static void what_stays_is_listed_once_while_others_come_and_go(void **state)
 		(void)snprintf(name, sizeof(name), "%d", i);
 		make_file(d, name, "x");
 	}
-	assert_int_equal(tree_opendir(tree, d, &l), 0);
+	assert_int_equal(tree_opendir(tree, d, &l, &keep), 0);
 	for (; !tree_list(tree, l, at, &item); at = item.next) {
 		if (item.is_dot)
 			continue;
@@ -1115,6 +1118,7 @@ static void a_listing_can_go_on_from_anywhere(void **state)
 	static struct listing_item items[300];
 	struct listing_item item;
 	struct listing *l;
+	bool keep;
 	char name[16];
 	off_t at = 0;
 	int n = 0;
@@ -1124,7 +1128,7 @@ static void a_listing_can_go_on_from_anywhere(void **state)
 		(void)snprintf(name, sizeof(name), "%d", i);
 		make_file(root, name, "x");
 	}
-	assert_int_equal(tree_opendir(tree, root, &l), 0);
+	assert_int_equal(tree_opendir(tree, root, &l, &keep), 0);
 	for (; !tree_list(tree, l, at, &items[n]); n++)
 		at = items[n].next;
 	assert_int_equal(n, 202);
@@ -1142,11 +1146,12 @@ static void a_listed_entry_that_is_gone_is_not_found(void **state)
 	struct listing_item item;
 	struct tree_entry entry;
 	struct listing *l;
+	bool keep;
 	off_t at = 0;
 
 	(void)state;
 	make_file(root, "f", "content");
-	assert_int_equal(tree_opendir(tree, root, &l), 0);
+	assert_int_equal(tree_opendir(tree, root, &l, &keep), 0);
 	do {
 		assert_int_equal(tree_list(tree, l, at, &item), 0);
 		at = item.next;
@@ -1303,10 +1308,11 @@ static bool list_all(struct node *in)
 {
 	struct listing_item item;
 	struct listing *l;
+	bool keep;
 	bool good = true;
 	off_t at = 0;
 
-	if (tree_opendir(tree, in, &l))
+	if (tree_opendir(tree, in, &l, &keep))
 		return false;
 	for (; !tree_list(tree, l, at, &item); at = item.next) {
 		struct tree_entry entry;
@@ -1415,13 +1421,14 @@ static void a_removed_directory_is_there_for_who_stands_in_it(void **state)
 {
 	struct node *d = make_dir(root, "d");
 	struct listing *l;
+	bool keep;
 	struct stat st;
 
 	(void)state;
 	assert_int_equal(tree_rmdir(tree, root, "d"), 0);
 	assert_int_equal(tree_getattr(tree, d, &st), 0);
 	assert_int_equal(st.st_nlink, 0);
-	assert_int_equal(tree_opendir(tree, d, &l), 0);
+	assert_int_equal(tree_opendir(tree, d, &l, &keep), 0);
 	tree_closedir(tree, l);
 }
 

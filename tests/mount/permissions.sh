@@ -44,10 +44,10 @@ for command in 'ls' 'ls -l' 'cd' 'cat file:' 'stat -c %s file:' 'ls below:' 'tes
 	case $command in
 	*:)
 		word=${command%:}
-		both "for mode in 0*; do :; done; cd dirs; for mode in 0*; do ${word% *} \$mode/${word##* }; done 2>&1 |
-			sed 's/total .*//'"
+		both "cd dirs; for mode in 0*; do ${word% *} \$mode/${word##* }; done 2>&1 |
+			sed 's/total .*//' | sort"
 		;;
-	*) both "cd dirs; for mode in 0*; do ( $command \$mode ); done 2>&1 | sed 's/ [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* / /; s/total .*//'" ;;
+	*) both "cd dirs; for mode in 0*; do ( $command \$mode ); done 2>&1 | sed 's/ [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* [^ ]* / /; s/total .*//' | sort" ;;
 	esac
 done
 
@@ -61,8 +61,7 @@ if as_root; then
 	both 'umask 0; mkdir shared; echo text >shared/theirs; chmod 1777 shared; ls shared'
 	unmount_as_user
 	chown 12345 "$plain/shared/theirs" "$plain/shared"
-	find "$vault/tree" -mindepth 1 -perm 1777 -exec chown 12345 {} + -exec find {} -type f ! -name '.*' \
-		-exec chown 12345 {} + \;
+	find "$vault/tree" -mindepth 1 -perm 1777 -exec chown -R 12345 {} +
 	mount_as_user
 	both 'stat -c %u shared/theirs; cat shared/theirs; chmod 600 shared/theirs; rm -f shared/theirs; mv shared/theirs x'
 	both 'echo mine >shared/mine; mv shared/mine shared/theirs; rm shared/mine'
