@@ -9,8 +9,8 @@
  *
  *   - before a request of a kind that took long lately (CREW_SLOW_NS), or
  *     that is not known yet, so that the next request need not wait for it;
- *   - when requests keep being there already (CREW_STREAK in a row), so that
- *     as many threads work as there is work for;
+ *   - when more than one request waits, CREW_STREAK times in a row, so that as
+ *     many threads work as there is work for;
  *
  * and who finds nothing to read goes back to the bench unless it is the last.
  * crew_rescue is for the rest: a request that is known to be quick and hangs.

@@ -18,7 +18,7 @@ enum {
 	TRY_AGAIN = 64, /* reads after which it is tried anew */
 };
 
-/* Requests in a row that this thread found without waiting. */
+/* How often in a row this thread found more than one request. */
 static _Thread_local unsigned int streak;
 
 static uint64_t now_ns(void)
@@ -70,10 +70,18 @@ static ssize_t look(struct device *d, int fd, void *buf, size_t size)
 	return n;
 }
 
-/* Requests keep being there already: there is work for one more. */
-static void count_streak(struct device *d, const void *request, size_t size)
+/*
+ * A request was there already, which is no wonder when its sender is quick.
+ * But if one more waits behind it, time after time, there is work for a second
+ * thread.
+ */
+static void count_streak(struct device *d, int fd)
 {
-	if (wire_is_answered(wire_opcode(request, size)) && ++streak >= CREW_STREAK) {
+	struct pollfd more = { .fd = fd, .events = POLLIN };
+
+	if (poll(&more, 1, 0) != 1) {
+		streak = 0;
+	} else if (++streak >= CREW_STREAK) {
 		streak = 0;
 		crew_call(&d->crew);
 	}
@@ -85,7 +93,7 @@ static ssize_t next_request(struct device *d, int fd, void *buf, size_t size)
 	ssize_t n = read(fd, buf, size);
 
 	if (n > 0)
-		count_streak(d, buf, (size_t)n);
+		count_streak(d, fd);
 	else
 		streak = 0;
 	while (n < 0 && errno == EAGAIN) {

@@ -139,20 +139,6 @@ bool wire_kills_set_id(const void *request)
 	}
 }
 
-bool wire_is_answered(uint32_t opcode)
-{
-	switch (opcode) {
-	case FUSE_FORGET:
-	case FUSE_BATCH_FORGET:
-	case FUSE_INTERRUPT:
-	case FUSE_RELEASE:
-	case FUSE_RELEASEDIR:
-		return false;
-	default:
-		return true;
-	}
-}
-
 void wire_prune(uint8_t head[WIRE_PRUNE_SIZE], uint32_t n)
 {
 	/* A message that answers no request has its code where errors are. */

@@ -41,9 +41,6 @@ void wire_amend_init(void *reply, size_t size, uint32_t offered);
  */
 bool wire_kills_set_id(const void *request);
 
-/* Whether somebody waits for the answer to such a request; not so for FORGET and the like. */
-bool wire_is_answered(uint32_t opcode);
-
 enum { WIRE_PRUNE_SIZE = 32 };
 
 /*
