@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,6 +14,9 @@
 
 enum {
 	LOOK_NS = 20 * 1000,
+	MAX_LOOK_NS = 400 * 1000, /* as after a large write, while the next one is copied */
+	MAX_GAP_NS = 1000 * 1000,
+	WEIGHT = 4, /* a new gap counts for so small a part of the mean */
 	MAX_CREDIT = 64,
 	GAIN = 4,	/* credit for a look that found something */
 	TRY_AGAIN = 64, /* reads after which it is tried anew */
@@ -40,11 +44,12 @@ static bool may_look(struct device *d)
 	return !atomic_exchange_explicit(&d->looking, true, memory_order_acquire);
 }
 
-static void settle_credit(struct device *d, bool found)
+/* A look that took so long, in units of LOOK_NS, found something or not. */
+static void settle_credit(struct device *d, bool found, int cost)
 {
 	int credit = atomic_load_explicit(&d->credit, memory_order_relaxed);
 
-	credit += found ? GAIN : -1;
+	credit += found ? GAIN : -cost;
 	if (credit > MAX_CREDIT)
 		credit = MAX_CREDIT;
 	atomic_store_explicit(&d->credit, credit < 0 ? 0 : credit, memory_order_relaxed);
@@ -55,16 +60,51 @@ static void count(atomic_ulong *counter)
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
+/* The wait for a request that came now began at start. */
+static void note_gap(struct device *d, uint64_t start)
+{
+	uint64_t gap = now_ns() - start;
+	uint64_t mean = atomic_load_explicit(&d->gap_ns, memory_order_relaxed);
+
+	mean = (mean * (WEIGHT - 1) + (gap < MAX_GAP_NS ? gap : MAX_GAP_NS)) / WEIGHT;
+	atomic_store_explicit(&d->gap_ns, (uint32_t)mean, memory_order_relaxed);
+}
+
+/* How long to look: twice the usual wait, if it is worth waiting for so long at all. */
+static uint64_t look_ns(struct device *d)
+{
+	uint64_t wanted = 2 * (uint64_t)atomic_load_explicit(&d->gap_ns, memory_order_relaxed);
+
+	return wanted > LOOK_NS && wanted <= MAX_LOOK_NS ? wanted : LOOK_NS;
+}
+
+/* How often somebody else was given this thread's processor. */
+static long preemptions(void)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nivcsw;
+}
+
 /* A request, or -1 with EAGAIN when none came in time. */
 static ssize_t look(struct device *d, int fd, void *buf, size_t size)
 {
-	uint64_t end = now_ns() + LOOK_NS;
+	uint64_t length = look_ns(d);
+	long before = length > LOOK_NS ? preemptions() : 0;
+	uint64_t start = now_ns();
+	uint64_t end = start + length;
 	ssize_t n;
 
 	do
 		n = read(fd, buf, size);
 	while (n < 0 && errno == EAGAIN && now_ns() < end);
-	settle_credit(d, n >= 0);
+	if (n > 0)
+		note_gap(d, start);
+	/* Where others want the processor, looking long is theft. */
+	if (length > LOOK_NS && preemptions() != before)
+		settle_credit(d, false, MAX_CREDIT);
+	else
+		settle_credit(d, n >= 0, (int)(length / LOOK_NS));
 	count(n >= 0 ? &d->hits : &d->misses);
 	atomic_store_explicit(&d->looking, false, memory_order_release);
 	return n;
@@ -90,6 +130,7 @@ static void count_streak(struct device *d, int fd)
 static ssize_t next_request(struct device *d, int fd, void *buf, size_t size)
 {
 	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	uint64_t start;
 	ssize_t n = read(fd, buf, size);
 
 	if (n > 0)
@@ -106,8 +147,10 @@ static ssize_t next_request(struct device *d, int fd, void *buf, size_t size)
 			errno = EAGAIN;
 			break;
 		}
+		start = now_ns();
 		if (poll(&ready, 1, -1) < 0)
 			break;
+		note_gap(d, start);
 		n = read(fd, buf, size);
 	}
 	if (n > 0)

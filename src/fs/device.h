@@ -29,6 +29,7 @@ struct device {
 	bool may_look;	      /* more than one processor */
 	atomic_bool looking;  /* a thread is */
 	atomic_int credit;    /* looks that may fail before it stops being worth it */
+	atomic_uint gap_ns;   /* how long a thread that finds nothing waits, a mean */
 	atomic_uint unlooked; /* reads without a look since */
 	/* Only counted, for whoever is curious. */
 	atomic_ulong hits;   /* looks that found a request */
