@@ -391,6 +391,7 @@ static int do_mount(struct mount *m)
 	m->context.alone = m->store.alone && geteuid() != 0;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
+	m->context.no_xattr = m->o->no_xattr;
 	m->context.writeback = m->o->writeback && !m->read_only;
 	m->context.ready = ready;
 	m->context.ready_arg = m;

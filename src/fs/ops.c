@@ -562,6 +562,16 @@ static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- extended attributes ------------------------------------------------- */
 
+/* Where they are not offered, say so once: the kernel does not ask again. */
+static bool refuse_xattr(fuse_req_t req)
+{
+	bool refuse = context(req)->no_xattr;
+
+	if (refuse)
+		(void)fuse_reply_err(req, ENOSYS);
+	return refuse;
+}
+
 static void reply_xattr(fuse_req_t req, ssize_t r, const char *value, size_t size)
 {
 	if (r < 0)
@@ -577,6 +587,8 @@ static void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 	char *value = reply_buffer();
 	ssize_t r;
 
+	if (refuse_xattr(req))
+		return;
 	if (size > XATTRS_VALUE_MAX)
 		size = XATTRS_VALUE_MAX;
 	r = tree_getxattr(tree_of(req), my_io, node_of(req, ino), name, value, size);
@@ -588,6 +600,8 @@ static void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	char *names = reply_buffer();
 	ssize_t r;
 
+	if (refuse_xattr(req))
+		return;
 	if (size > XATTRS_VALUE_MAX)
 		size = XATTRS_VALUE_MAX;
 	r = tree_listxattr(tree_of(req), my_io, node_of(req, ino), names, size);
@@ -597,13 +611,15 @@ static void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			 size_t size, int flags)
 {
-	reply_result(req, tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value, size,
-					flags));
+	if (!refuse_xattr(req))
+		reply_result(req, tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value,
+						size, flags));
 }
 
 static void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	reply_result(req, tree_removexattr(tree_of(req), my_io, node_of(req, ino), name));
+	if (!refuse_xattr(req))
+		reply_result(req, tree_removexattr(tree_of(req), my_io, node_of(req, ino), name));
 }
 
 /*

@@ -21,6 +21,7 @@ struct ops_context {
 	bool alone;		      /* only our own user asks, and we check: see struct store */
 	double attr_timeout;	      /* seconds the kernel may believe what it was told */
 	double negative_timeout;      /* the same for names that do not exist */
+	bool no_xattr;		      /* extended attributes are not offered */
 	bool writeback;		      /* wanted; from INIT on: agreed with the kernel */
 	/* Pages from the kernel's cache that came to be written, and were answered. */
 	atomic_ulong cached_writes, cached_writes_done;

@@ -37,6 +37,7 @@ static const char help[] =
 	"  strict               only workers do, never the waiting thread\n"
 	"  writeback            the kernel collects writes; see cryptfs-mount(1)\n"
 	"  attr_timeout=SECS    how long the kernel may cache (default 3600)\n"
+	"  noxattr              no extended attributes: fewer questions to answer\n"
 	"  max_nodes=N          files and directories to know at once (default 262144)\n"
 	"  fsname=NAME          what df and mount show as the source\n"
 	"  log=stderr|syslog    where to log\n"
@@ -157,6 +158,8 @@ static int take_option(struct options *o, const char *option)
 		o->strict = true;
 	else if (!strcmp(option, "writeback"))
 		o->writeback = true;
+	else if (!strcmp(option, "noxattr"))
+		o->no_xattr = true;
 	else if ((value = value_of(option, "passfile")))
 		o->secret.passfile = value;
 	else if ((value = value_of(option, "extpass")))

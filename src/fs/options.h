@@ -29,7 +29,8 @@ struct options {
 	bool allow_other;
 	bool strict;
 	bool writeback;
-	int workers; /* as in struct engine_options */
+	bool no_xattr; /* the kernel shall not ask for extended attributes */
+	int workers;   /* as in struct engine_options */
 	struct passphrase_source secret;
 	double attr_timeout; /* seconds */
 	size_t max_nodes;    /* see trim.h */

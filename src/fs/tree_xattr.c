@@ -21,6 +21,7 @@
 struct target {
 	char path[32]; /* /proc/self/fd/N */
 	int fd;	       /* O_PATH, ours; or -1: the open file's or a directory's */
+	int open_fd;   /* the open file's, or -1 */
 	bool file_open;
 	struct xattrs_owner owner; /* user.*: whose attributes they are */
 };
@@ -62,12 +63,13 @@ static int target_plain(struct tree *t, struct node *node, struct target *target
 	int fd = -1;
 
 	target->file_open = false;
+	target->open_fd = -1;
 	target->fd = -1;
 	lock_take(&node->lock);
 	if (node->type == S_IFREG && node->file) {
 		node->opens++;
 		target->file_open = true;
-		fd = file_fd(node->file);
+		fd = target->open_fd = file_fd(node->file);
 	}
 	lock_drop(&node->lock);
 	if (!target->file_open && node->type == S_IFDIR) {
@@ -88,6 +90,7 @@ static int target_sealed(struct tree *t, struct io *io, struct node *node, bool 
 	int r;
 
 	target->fd = -1;
+	target->open_fd = -1;
 	target->file_open = false;
 	if (write && t->store->read_only)
 		return -EROFS;
@@ -98,7 +101,7 @@ static int target_sealed(struct tree *t, struct io *io, struct node *node, bool 
 		target->file_open = true;
 		target->owner.id = file_id(node->file);
 		target->owner.id_size = KEYS_FILE_ID_SIZE;
-		fd = file_fd(node->file);
+		fd = target->open_fd = file_fd(node->file);
 	} else if (node->type == S_IFDIR) {
 		r = tree_enter(t, node);
 		if (!r)
@@ -144,6 +147,15 @@ static ssize_t copy_out(const void *from, size_t have, void *to, size_t size)
 	return (ssize_t)have;
 }
 
+/* Without walking a path where a descriptor will do. */
+static ssize_t get_stored(const struct target *target, const char *name, void *value, size_t size)
+{
+	ssize_t got = target->open_fd >= 0 ? fgetxattr(target->open_fd, name, value, size)
+					   : getxattr(target->path, name, value, size);
+
+	return got < 0 ? -errno : got;
+}
+
 static ssize_t get_sealed(struct tree *t, struct node *node, const struct target *target,
 			  const char *name, void *value, size_t size)
 {
@@ -157,11 +169,9 @@ static ssize_t get_sealed(struct tree *t, struct node *node, const struct target
 	raw = malloc(XATTRS_VALUE_MAX);
 	if (!raw)
 		return -ENOMEM;
-	got = getxattr(target->path, stored, raw, XATTRS_VALUE_MAX);
-	if (got < 0) {
-		got = -errno;
+	got = get_stored(target, stored, raw, XATTRS_VALUE_MAX);
+	if (got < 0)
 		goto out;
-	}
 	r = xattrs_value_open(t->keys, t->suite, &target->owner, name, raw, (size_t)got);
 	if (r)
 		got = r < 0 ? r : tree_damaged(t, node, UINT64_MAX, "attribute value");
@@ -184,8 +194,8 @@ ssize_t tree_getxattr(struct tree *t, struct io *io, struct node *node, const ch
 	if (!r) {
 		if (is_user(name))
 			r = get_sealed(t, node, &target, name, value, size);
-		else if ((r = getxattr(target.path, name, value, size)) < 0)
-			r = -errno;
+		else
+			r = get_stored(&target, name, value, size);
 		target_put(t, node, &target);
 	}
 	pthread_rwlock_unlock(&t->rename_lock);

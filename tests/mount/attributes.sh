@@ -132,3 +132,15 @@ for word in colour purpose binary ultramarine viridian heliotrope LLLLLLLLLLLL; 
 		fail "'$word' can be read in the vault"
 	fi
 done
+
+step "where they are not offered"
+mount_vault noxattr
+refused 'not supported' getfattr -n user.colour "$mnt/file"
+refused 'not supported' setfattr -n user.colour -v red "$mnt/file"
+refused "not supported" getfattr "$mnt/file"
+echo more >>"$mnt/file"
+cp -a "$mnt/file" "$mnt/plain"
+remount_vault
+check_attributes
+refused 'not supported' getfattr -n security.selinux "$mnt/file"
+unmount_vault

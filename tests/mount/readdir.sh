@@ -127,6 +127,39 @@ mount_vault
 mkdir "$mnt/dir"
 step "5000 entries, others come and go"
 python3 "$work/listing.py" "$mnt/dir" 30
-rmdir "$mnt/dir"
+
+step "a listing is kept as long as its entries are"
+requests() { # NAME...: how many there have been of these
+	"$CRYPTFS" status --json "$mnt" | python3 -c '
+import json, sys
+requests = json.load(sys.stdin)["requests"]
+print(sum(requests.get(name, 0) for name in sys.argv[1:]))' "$@"
+}
+asked() {
+	requests READDIR READDIRPLUS LOOKUP
+}
+touch "$mnt/dir"/{a,b,c}{1..50}
+ls -l "$mnt/dir" >"$work/first"
+before=$(asked)
+ls -l "$mnt/dir" >"$work/second"
+same "requests of a second listing" "$(asked)" "$before"
+cmp "$work/first" "$work/second"
+touch "$mnt/dir/new"
+rm "$mnt/dir/a1"
+mv "$mnt/dir/a2" "$mnt/dir/b51"
+same "a changed directory" "$(ls "$mnt/dir" | tr '\n' ' ')" \
+	"$(cd "$mnt/dir" && echo a{3..9} a{10..50} b{1..51} c{1..50} new | tr ' ' '\n' | sort | tr '\n' ' ')"
+if as_root; then
+	ls -l "$mnt/dir" >"$work/first"
+	# The entries go, and with them what the kernel kept of the listing.
+	sync
+	echo 2 >/proc/sys/vm/drop_caches
+	await 10 eval '[ "$(requests FORGET BATCH_FORGET)" -gt 0 ]'
+	before=$(requests LOOKUP)
+	ls -l "$mnt/dir" >"$work/second"
+	cmp "$work/first" "$work/second"
+	[ "$(($(requests LOOKUP) - before))" -le 3 ] || fail "each entry was looked up for itself"
+fi
+rm -r "$mnt/dir"
 unmount_vault
 vault_is_empty
