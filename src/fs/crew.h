@@ -35,9 +35,9 @@ struct crew {
 	sem_t bench;
 	uint32_t n; /* threads in all */
 	/* Threads that read, or read on when their request is done, or are called. */
-	_Alignas(64) atomic_uint readers;
+	atomic_uint readers;
 	atomic_uint serving; /* how many of them are serving a request */
-	_Alignas(64) _Atomic uint32_t cost_ns[CREW_KINDS]; /* a running mean */
+	_Atomic uint32_t cost_ns[CREW_KINDS]; /* a running mean */
 };
 
 /* A crew of n threads, all on the bench, one of them called: 0 or -errno. */

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -531,6 +532,9 @@ static int serve(struct mount *m)
 	set_signals(&set);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* What the kernel wants written must not wait for memory that only writing frees. */
+	if (m->context.writeback)
+		(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); /* root's right */
 	r = engine_watch(m->store.engine);
 	if (!r)
 		r = start_settling(m);
