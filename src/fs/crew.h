@@ -14,6 +14,7 @@
  *
  * and who finds nothing to read goes back to the bench unless it is the last.
  * crew_rescue is for the rest: a request that is known to be quick and hangs.
+ * Who is serving such a one is not counted on to read on: others stay.
  *
  * Knows nothing of FUSE: a kind is a small number.
  */
@@ -37,6 +38,7 @@ struct crew {
 	/* Threads that read, or read on when their request is done, or are called. */
 	_Alignas(64) atomic_uint readers;
 	atomic_uint serving; /* how many of them are serving a request */
+	atomic_uint hanging; /* how many of these hang, as far as is known */
 	_Alignas(64) _Atomic uint32_t cost_ns[CREW_KINDS]; /* a running mean */
 };
 
@@ -49,7 +51,7 @@ void crew_fini(struct crew *c);
 /* On the bench: true when called to read, false after a signal. */
 bool crew_wait(struct crew *c);
 
-/* Found nothing to read: true if the caller is off, false if it is the last. */
+/* Found nothing to read: true if the caller is off, false if it is the last that does not hang. */
 bool crew_leave(struct crew *c);
 
 /* One more thread, if there is one on the bench. */

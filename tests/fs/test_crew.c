@@ -180,6 +180,28 @@ static void only_when_every_reader_serves_one_is_rescued(void **state)
 	assert_int_equal(n_called(), 1);
 }
 
+static void who_came_to_the_rescue_stays_as_long_as_it_takes(void **state)
+{
+	(void)state;
+	gather(3);
+	assert_false(crew_begin(&crew, QUICK)); /* and it hangs */
+	crew_rescue(&crew);
+	assert_true(crew_wait(&crew));
+	for (int i = 0; i < 3; i++) {
+		assert_false(crew_begin(&crew, QUICK));
+		crew_end(&crew, QUICK, false, QUICK_NS);
+		assert_false(crew_leave(&crew));
+	}
+	assert_true(crew_begin(&crew, SLOW)); /* not without somebody in its place */
+	assert_true(crew_wait(&crew));
+	assert_false(crew_leave(&crew));
+	crew_end(&crew, SLOW, true, SLOW_NS);
+	assert_true(crew_leave(&crew));
+	crew_end(&crew, QUICK, false, SLOW_NS); /* at last */
+	assert_true(crew_leave(&crew));
+	assert_false(crew_leave(&crew));
+}
+
 /* ---- threads --------------------------------------------------------------- */
 
 enum { N_THREADS = 4, N_REQUESTS = 6000 };
@@ -323,6 +345,7 @@ int main(void)
 		T(no_more_are_called_than_there_are),
 		T(one_alone_keeps_its_place_whatever_it_serves),
 		T(only_when_every_reader_serves_one_is_rescued),
+		T(who_came_to_the_rescue_stays_as_long_as_it_takes),
 		T(a_signal_ends_every_wait),
 		T(each_request_is_served_once_and_none_waits_for_ever),
 	};
