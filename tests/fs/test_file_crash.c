@@ -31,7 +31,7 @@ static struct {
 	int calls;   /* so far */
 	bool struck; /* it happened */
 	bool failing;
-	bool more; /* a greater cut would be another case */
+	size_t more; /* so many greater cuts would be other cases */
 } fate;
 
 static void arm(enum fate what, int at, size_t cut)
@@ -70,7 +70,7 @@ static bool passes(size_t size, uint64_t offset, size_t *some)
 			return true; /* whole: the same as to strike at the next call */
 	}
 	fate.struck = true;
-	fate.more = (offset / BLOCK + fate.cut + 1) * BLOCK < offset + size;
+	fate.more = size ? (size_t)((offset + size - 1) / BLOCK - offset / BLOCK) - fate.cut : 0;
 	fate.failing = fate.fate != FAIL || *some;
 	return false;
 }
@@ -383,10 +383,12 @@ static bool die_in(int backing, bool trusted, const struct change *change, uint8
 }
 
 /* On to the next place: each call, in a long write not each page. */
-static void next_place(bool more, int *at, size_t *cut)
+static void next_place(size_t more, int *at, size_t *cut)
 {
 	if (more) {
-		*cut += *cut < 4 ? 1 : 7;
+		size_t step = *cut < 4 ? 1 : 7;
+
+		*cut += step < more ? step : more;
 	} else {
 		(*at)++;
 		*cut = 0;
@@ -404,7 +406,7 @@ static void die_again(int backing, const struct change *change)
 
 	for (;;) {
 		struct file *f;
-		bool more;
+		size_t more;
 
 		backing_put(backing, &once);
 		if (!die_in(backing, false, change, 55, at, cut))
@@ -459,7 +461,7 @@ static void die_everywhere(const struct scenario *s, bool settled, bool trusted)
 	image_copy(&after, &before);
 	image_change(&after, &s->change, 33);
 	for (;;) {
-		bool more;
+		size_t more;
 
 		backing_put(backing, &start);
 		if (!die_in(backing, trusted, &s->change, 33, at, cut))
@@ -558,7 +560,7 @@ static void fail_everywhere(const struct scenario *s, enum fate how)
 	image_change(&after, &s->change, 33);
 	for (;;) {
 		struct file *f;
-		bool more;
+		size_t more;
 		int r;
 
 		backing_put(backing, &start);
