@@ -6,23 +6,26 @@
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/secmem.h"
 #include "engine/sync.h"
 
 enum {
-	ROUNDS = 64, /* of waking; half of them count */
+	ROUNDS = 32,	  /* of waking */
+	PAUSE_NS = 20000, /* before each: the other one goes to sleep */
 	PIECE = 4096,
 	PIECES = 16,
 	N_SUITES = 4,
 	MAX_WAKE_NS = 1000000, /* a machine that was busy just then */
-	MIN_WAKE_NS = 500,
+	MIN_WAKE_NS = 3000,    /* no sleeper on another CPU runs sooner */
 };
 
 /* Two semaphores to play ping-pong with. */
 struct table {
 	struct sync_sem ping;
 	struct sync_sem pong;
+	uint64_t awake_ns; /* when the ping was heard; read after the pong */
 };
 
 static void *play(void *arg)
@@ -31,6 +34,7 @@ static void *play(void *arg)
 
 	for (int i = 0; i < ROUNDS; i++) {
 		sync_sem_wait(&t->ping);
+		t->awake_ns = sync_now_ns();
 		sync_sem_post(&t->pong);
 	}
 	return NULL;
@@ -66,18 +70,37 @@ static void part(pthread_t other, const cpu_set_t *allowed)
 	(void)pthread_setaffinity_np(other, sizeof(elsewhere), &elsewhere);
 }
 
+/*
+ * Who is not asleep yet, or on this CPU in spite of all, is woken at no cost:
+ * sleep before each post, so that the other one can, too.
+ */
 static void serve(struct table *t, uint64_t took[ROUNDS])
 {
-	for (size_t i = 0; i < ROUNDS; i++) {
-		uint64_t start = sync_now_ns();
+	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 
+	for (size_t i = 0; i < ROUNDS; i++) {
+		uint64_t start;
+
+		(void)nanosleep(&pause, NULL);
+		start = sync_now_ns();
 		sync_sem_post(&t->ping);
 		sync_sem_wait(&t->pong);
-		took[i] = (sync_now_ns() - start) / 2;
+		took[i] = t->awake_ns - start;
 	}
 }
 
-/* Half a round trip is one waking; the median, since others also run here. */
+/* The median of the upper half: the lower one may be of wakings that were none. */
+uint32_t pace_wake_ns(uint64_t *took_ns, size_t n)
+{
+	uint64_t typical;
+
+	sort(took_ns, n);
+	typical = took_ns[n - 1 - (n - 1) / 4];
+	if (typical > MAX_WAKE_NS)
+		typical = MAX_WAKE_NS;
+	return typical < MIN_WAKE_NS ? MIN_WAKE_NS : (uint32_t)typical;
+}
+
 static int measure_wake(uint32_t *wake_ns)
 {
 	uint64_t took[ROUNDS];
@@ -99,11 +122,7 @@ static int measure_wake(uint32_t *wake_ns)
 	(void)pthread_join(thread, NULL);
 	if (CPU_COUNT(&allowed))
 		(void)pthread_setaffinity_np(pthread_self(), sizeof(allowed), &allowed);
-	sort(took, ROUNDS);
-	took[0] = took[ROUNDS / 2];
-	if (took[0] > MAX_WAKE_NS)
-		took[0] = MAX_WAKE_NS;
-	*wake_ns = took[0] < MIN_WAKE_NS ? MIN_WAKE_NS : (uint32_t)took[0];
+	*wake_ns = pace_wake_ns(took, ROUNDS);
 	return 0;
 }
 

@@ -6,12 +6,13 @@
 #ifndef ENGINE_PACE_H
 #define ENGINE_PACE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engine/cipher.h"
 
 struct pace {
-	uint32_t wake_ns;   /* from a post to the woken one running */
+	uint32_t wake_ns;   /* from a post to the woken one running; never 0 */
 	uint32_t kib_ns[4]; /* per suite: 1 KiB through its cipher; never 0 */
 };
 
@@ -20,6 +21,12 @@ struct pace {
  * ciphers must be ready.
  */
 int pace_measure(struct pace *p);
+
+/*
+ * What waking costs, going by n > 0 samples in nanoseconds, which are put in
+ * order: rather too much than too little, and never outside of what can be.
+ */
+uint32_t pace_wake_ns(uint64_t *took_ns, size_t n);
 
 /*
  * What 1 KiB of this suite costs.  Any number will do: it may come from a key

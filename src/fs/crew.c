@@ -3,7 +3,9 @@
  * Who reads: see crew.h.
  *
  * `readers` never falls to 0 while a thread is left to call: who goes away
- * as the last one hands its place to the thread it calls.
+ * as the last one hands its place to the thread it calls.  Those that hang
+ * are readers still, but do not count there; so that nothing is slower for
+ * them, nobody knows which they are, only that they are not more than serve.
  */
 #include "fs/crew.h"
 
@@ -18,6 +20,7 @@ int crew_init(struct crew *c, uint32_t n)
 	c->n = n;
 	atomic_init(&c->readers, 1);
 	atomic_init(&c->serving, 0);
+	atomic_init(&c->hanging, 0);
 	for (uint32_t i = 0; i < CREW_KINDS; i++)
 		atomic_init(&c->cost_ns[i], CREW_SLOW_NS);
 	return 0;
@@ -37,7 +40,7 @@ bool crew_leave(struct crew *c)
 {
 	uint32_t readers = atomic_load(&c->readers);
 
-	while (readers > 1)
+	while (readers > 1 + atomic_load_explicit(&c->hanging, memory_order_relaxed))
 		if (atomic_compare_exchange_weak(&c->readers, &readers, readers - 1))
 			return true;
 	return false;
@@ -52,6 +55,12 @@ void crew_call(struct crew *c)
 			(void)sem_post(&c->bench);
 			return;
 		}
+}
+
+void crew_may_hang(struct crew *c)
+{
+	atomic_fetch_add(&c->hanging, 1); /* if its place was taken: until the next one is served */
+	crew_call(c);
 }
 
 static _Atomic uint32_t *cost_of(struct crew *c, uint32_t kind)
@@ -72,6 +81,15 @@ bool crew_begin(struct crew *c, uint32_t kind)
 	return true;
 }
 
+/* One request less is being served. */
+static void count_served(struct crew *c)
+{
+	uint32_t left = atomic_fetch_sub(&c->serving, 1) - 1;
+
+	if (atomic_load_explicit(&c->hanging, memory_order_relaxed) > left)
+		atomic_store_explicit(&c->hanging, left, memory_order_relaxed);
+}
+
 void crew_end(struct crew *c, uint32_t kind, bool away, uint64_t took_ns)
 {
 	_Atomic uint32_t *cost = cost_of(c, kind);
@@ -83,11 +101,15 @@ void crew_end(struct crew *c, uint32_t kind, bool away, uint64_t took_ns)
 	if (away)
 		atomic_fetch_add(&c->readers, 1);
 	else
-		atomic_fetch_sub(&c->serving, 1);
+		count_served(c);
 }
 
 void crew_rescue(struct crew *c)
 {
-	if (atomic_load(&c->serving) >= atomic_load(&c->readers))
-		crew_call(c);
+	uint32_t serving = atomic_load(&c->serving);
+
+	if (serving < atomic_load(&c->readers))
+		return;
+	atomic_store_explicit(&c->hanging, serving, memory_order_relaxed);
+	crew_call(c);
 }

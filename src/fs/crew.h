@@ -14,6 +14,7 @@
  *
  * and who finds nothing to read goes back to the bench unless it is the last.
  * crew_rescue is for the rest: a request that is known to be quick and hangs.
+ * Who is serving such a one is not counted on to read on: others stay.
  *
  * Knows nothing of FUSE: a kind is a small number.
  */
@@ -37,6 +38,7 @@ struct crew {
 	/* Threads that read, or read on when their request is done, or are called. */
 	atomic_uint readers;
 	atomic_uint serving; /* how many of them are serving a request */
+	atomic_uint hanging; /* how many of these hang, as far as is known */
 	_Atomic uint32_t cost_ns[CREW_KINDS]; /* a running mean */
 };
 
@@ -49,11 +51,17 @@ void crew_fini(struct crew *c);
 /* On the bench: true when called to read, false after a signal. */
 bool crew_wait(struct crew *c);
 
-/* Found nothing to read: true if the caller is off, false if it is the last. */
+/* Found nothing to read: true if the caller is off, false if it is the last that does not hang. */
 bool crew_leave(struct crew *c);
 
 /* One more thread, if there is one on the bench. */
 void crew_call(struct crew *c);
+
+/*
+ * The caller, who is serving a request, may have to wait until others are
+ * served: as crew_call, and somebody reads until it has ended.
+ */
+void crew_may_hang(struct crew *c);
 
 /* About to serve a request of this kind; what it returns is for crew_end. */
 bool crew_begin(struct crew *c, uint32_t kind);

@@ -214,7 +214,7 @@ static void forget_closed(struct ops_context *c, struct node *dir)
 	if (tree_name_of(c->tree, dir, &parent, name))
 		return;
 	/* Whoever holds the parent's lock in the kernel may be waiting for a reply. */
-	crew_call(&c->device.crew);
+	crew_may_hang(&c->device.crew);
 	(void)fuse_lowlevel_notify_inval_entry(
 		c->session, parent == nodes_root(nodes) ? FUSE_ROOT_ID : (uintptr_t)parent, name,
 		strlen(name));

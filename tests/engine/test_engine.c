@@ -372,6 +372,171 @@ static void a_slot_has_one_batch_at_a_time(void **state)
 	engine_stop(e);
 }
 
+/* Block i of a sealed batch is as expected, tag and all. */
+static void assert_sealed(struct engine *e, uint32_t slot, const struct engine_batch *b, uint32_t i,
+			  const struct bytes *sealed, uint8_t (*tags)[16])
+{
+	const struct engine_record *r = engine_slot_records(e, slot) + b->first_record + i;
+	uint32_t start = i * ENGINE_BLOCK_SIZE;
+	uint32_t left = b->size - start;
+
+	assert_int_equal(r->status, ENGINE_DONE);
+	assert_memory_equal(r->tag, tags[i], 16);
+	assert_memory_equal(engine_slot_data(e, slot) + b->offset + start,
+			    sealed->b + b->offset + start,
+			    left < ENGINE_BLOCK_SIZE ? left : ENGINE_BLOCK_SIZE);
+}
+
+/* Seal a batch and use it in steps of so many blocks, as soon as these are done. */
+static void check_in_steps(struct engine *e, uint32_t slot, const struct engine_batch *b,
+			   uint32_t step)
+{
+	static struct bytes sealed;
+	static uint8_t tags[ENGINE_SLOT_BLOCKS][16];
+	uint32_t blocks = task_blocks(b->size);
+
+	set_key(e, slot, CIPHER_AES_256_GCM);
+	fill_slot(e, slot);
+	memcpy(&sealed, engine_slot_data(e, slot), sizeof(sealed));
+	expect(b, CIPHER_AES_256_GCM, engine_slot_records(e, slot), sealed.b, tags);
+	assert_int_equal(engine_submit(e, slot, b), 0);
+	for (uint32_t from = 0; from < blocks; from += step) {
+		uint32_t to = blocks - from < step ? blocks : from + step;
+
+		assert_int_equal(engine_wait_first(e, slot, to), 0);
+		for (uint32_t i = from; i < to; i++)
+			assert_sealed(e, slot, b, i, &sealed, tags);
+	}
+	assert_int_equal(engine_wait(e, slot), 0);
+	assert_memory_equal(engine_slot_data(e, slot), sealed.b, sizeof(sealed));
+}
+
+static const struct {
+	int workers;
+	bool strict;
+} ways[] = { { 0, false }, { 1, false }, { 1, true }, { 2, true }, { ENGINE_WORKERS_AUTO, false } };
+enum { N_WAYS = sizeof(ways) / sizeof(ways[0]) };
+
+static void the_first_blocks_can_be_used_before_the_rest(void **state)
+{
+	static const uint32_t steps[] = { 1, 31, 32, 33, 64, 100, ENGINE_SLOT_BLOCKS };
+	static const struct engine_batch batches[] = {
+		{ .op = ENGINE_SEAL, .size = ENGINE_SLOT_SIZE },
+		{ .op = ENGINE_SEAL, .offset = 4016, .size = 500001, .first_record = 3 },
+		{ .op = ENGINE_SEAL, .offset = 1, .size = 100 },
+	};
+
+	(void)state;
+	for (int w = 0; w < N_WAYS; w++) {
+		struct engine *e = start_engine(ways[w].workers, ways[w].strict, 1);
+		uint32_t slot = get_slot(e);
+
+		e->pace.wake_ns = 1; /* always worth it */
+		for (int b = 0; b < 3; b++)
+			for (int i = 0; i < 7; i++)
+				check_in_steps(e, slot, &batches[b], steps[i]);
+		assert_true(!ways[w].strict || !counters_of(e).tasks_inline);
+		engine_stop(e);
+	}
+}
+
+static void no_more_than_asked_for_is_done_first(void **state)
+{
+	const struct engine_batch b = { .op = ENGINE_SEAL, .size = 100 * ENGINE_BLOCK_SIZE };
+	struct engine *e = start_engine(0, false, 1);
+	uint32_t slot = get_slot(e);
+	struct engine_record *records = engine_slot_records(e, slot);
+
+	(void)state;
+	set_key(e, slot, CIPHER_AES_256_GCM);
+	assert_int_equal(engine_submit(e, slot, &b), 0);
+	assert_int_equal(engine_wait_first(e, slot, 0), 0);
+	assert_int_equal(records[0].status, ENGINE_PENDING);
+	assert_int_equal(engine_wait_first(e, slot, 1), 0);
+	assert_int_equal(records[31].status, ENGINE_DONE); /* one task */
+	assert_int_equal(records[32].status, ENGINE_PENDING);
+	assert_int_equal(engine_wait_first(e, slot, 33), 0);
+	assert_int_equal(engine_wait_first(e, slot, 5), 0); /* again, of what is done */
+	assert_int_equal(records[63].status, ENGINE_DONE);
+	assert_int_equal(records[64].status, ENGINE_PENDING);
+	assert_int_equal(engine_wait_first(e, slot, 100), 0);
+	assert_int_equal(records[99].status, ENGINE_DONE);
+	assert_int_equal(engine_wait(e, slot), 0);
+	assert_int_equal(counters_of(e).tasks_inline, 4);
+	engine_stop(e);
+}
+
+static void more_blocks_than_there_are_cannot_be_waited_for(void **state)
+{
+	const struct engine_batch b = { .op = ENGINE_SEAL, .size = 40 * ENGINE_BLOCK_SIZE + 1 };
+	struct engine *e = start_engine(0, false, 1);
+	uint32_t slot = get_slot(e);
+
+	(void)state;
+	set_key(e, slot, CIPHER_AES_256_GCM);
+	assert_int_equal(engine_wait_first(e, slot, 0), -EINVAL); /* nothing is in flight */
+	assert_int_equal(engine_submit(e, slot, &b), 0);
+	assert_int_equal(engine_wait_first(e, slot, 42), -EINVAL);
+	assert_int_equal(engine_wait_first(e, slot, UINT32_MAX), -EINVAL);
+	assert_int_equal(engine_wait_first(e, 1, 1), -EINVAL);
+	assert_int_equal(engine_wait_first(e, UINT32_MAX, 1), -EINVAL);
+	assert_int_equal(engine_wait_first(e, slot, 41), 0);
+	assert_int_equal(engine_wait(e, slot), 0);
+	assert_int_equal(engine_wait_first(e, slot, 1), -EINVAL);
+	engine_stop(e);
+}
+
+/* Open 100 blocks of which block 40 was spoilt: it is among the first 41 only. */
+static void check_spoilt_in_steps(struct engine *e, uint32_t slot)
+{
+	struct engine_batch b = { .op = ENGINE_SEAL, .size = 100 * ENGINE_BLOCK_SIZE };
+	struct engine_record *records = engine_slot_records(e, slot);
+
+	set_key(e, slot, CIPHER_AES_256_GCM);
+	fill_slot(e, slot);
+	assert_int_equal(engine_run(e, slot, &b), 0);
+	engine_slot_data(e, slot)[40 * ENGINE_BLOCK_SIZE] ^= 1;
+	b.op = ENGINE_OPEN;
+	assert_int_equal(engine_submit(e, slot, &b), 0);
+	assert_int_equal(engine_wait_first(e, slot, 40), 0);
+	assert_int_equal(engine_wait_first(e, slot, 41), -EIO);
+	assert_int_equal(engine_wait_first(e, slot, 100), -EIO);
+	assert_int_equal(engine_wait_first(e, slot, 40), 0);
+	assert_int_equal(engine_wait(e, slot), ENGINE_DAMAGED);
+	for (uint32_t i = 0; i < 100; i++)
+		assert_int_equal(records[i].status, i == 40 ? ENGINE_FORGED : ENGINE_DONE);
+}
+
+/* No block can be sealed with a key of another kind. */
+static void check_failed_in_steps(struct engine *e, uint32_t slot)
+{
+	const struct engine_batch b = { .op = ENGINE_SEAL, .size = 100 * ENGINE_BLOCK_SIZE };
+
+	set_key(e, slot, CIPHER_XOR);
+	assert_int_equal(engine_submit(e, slot, &b), 0);
+	assert_int_equal(engine_wait_first(e, slot, 0), 0);
+	assert_int_equal(engine_wait_first(e, slot, 1), -EIO);
+	assert_int_equal(engine_wait(e, slot), -EIO);
+}
+
+static void a_bad_block_among_the_first_is_told_and_the_slot_lives_on(void **state)
+{
+	(void)state;
+	for (int w = 0; w < N_WAYS; w++) {
+		struct engine *e = start_engine(ways[w].workers, ways[w].strict, 1);
+		uint32_t slot = get_slot(e);
+
+		e->pace.wake_ns = 1;
+		for (int i = 0; i < 5; i++) {
+			check_spoilt_in_steps(e, slot);
+			check_failed_in_steps(e, slot);
+			check_round_trip(e, slot, CIPHER_AES_256_GCM,
+					 (struct engine_batch){ .size = 500000 });
+		}
+		engine_stop(e);
+	}
+}
+
 static const struct task nonsense[] = {
 	{ .type = 0, .size = 4096 },
 	{ .type = 77, .size = 4096 },
@@ -503,6 +668,10 @@ int main(void)
 		cmocka_unit_test(slots_are_given_once_and_come_back_wiped),
 		cmocka_unit_test(a_full_queue_only_slows_down),
 		cmocka_unit_test(a_slot_has_one_batch_at_a_time),
+		cmocka_unit_test(the_first_blocks_can_be_used_before_the_rest),
+		cmocka_unit_test(no_more_than_asked_for_is_done_first),
+		cmocka_unit_test(more_blocks_than_there_are_cannot_be_waited_for),
+		cmocka_unit_test(a_bad_block_among_the_first_is_told_and_the_slot_lives_on),
 		cmocka_unit_test(nonsense_on_the_queue_harms_no_worker),
 		cmocka_unit_test(nonsense_on_the_queue_harms_no_thread),
 		cmocka_unit_test(blocks_that_nobody_did_are_failures_and_wiped),

@@ -284,6 +284,58 @@ static void death_at_any_place_changes_no_byte(void **state)
 	}
 }
 
+/* Seal 1 MiB, take it in steps, and open it again: as it was. */
+static void check_steps_with_deaths(struct engine *e, uint32_t slot, uint32_t step)
+{
+	static struct bytes sealed;
+	static uint8_t tags[ENGINE_SLOT_BLOCKS][16];
+	struct engine_batch b = one_mib;
+	uint32_t blocks = b.size / ENGINE_BLOCK_SIZE;
+
+	b.op = ENGINE_SEAL;
+	set_key(e, slot, CIPHER_AES_256_GCM);
+	fill_slot(e, slot);
+	memcpy(&sealed, engine_slot_data(e, slot), sizeof(sealed));
+	expect(&b, CIPHER_AES_256_GCM, engine_slot_records(e, slot), sealed.b, tags);
+	assert_int_equal(engine_submit(e, slot, &b), 0);
+	for (uint32_t n = step; n <= blocks; n += step) {
+		size_t start = b.offset + (size_t)(n - step) * ENGINE_BLOCK_SIZE;
+
+		assert_int_equal(engine_wait_first(e, slot, n), 0);
+		assert_memory_equal(engine_slot_data(e, slot) + start, sealed.b + start,
+				    (size_t)step * ENGINE_BLOCK_SIZE);
+	}
+	assert_int_equal(engine_wait(e, slot), 0);
+	assert_memory_equal(engine_slot_data(e, slot), sealed.b, sizeof(sealed));
+	for (uint32_t i = 0; i < blocks; i++)
+		assert_memory_equal(engine_slot_records(e, slot)[1 + i].tag, tags[i], 16);
+}
+
+static void death_while_the_first_blocks_are_waited_for_changes_no_byte(void **state)
+{
+	(void)state;
+	for (int place = AFTER_TAKE; place < N_PLACES; place++) {
+		struct engine *e = start_engine(1, true, 1);
+		uint32_t slot = get_slot(e);
+
+		plan_death((enum place)place, 0);
+		check_steps_with_deaths(e, slot, 64);
+		assert_true(atomic_load(&plan->countdown) < 0);
+		/* Again, in a task that is not the first; done is posted once for all. */
+		plan_death((enum place)place, place == BEFORE_POST ? 0 : 3);
+		if (place >= BEFORE_BLOCK && place < BEFORE_COMPLETE)
+			plan_death((enum place)place, 70);
+		check_steps_with_deaths(e, slot, 32);
+		assert_true(atomic_load(&plan->countdown) < 0);
+		plan_death(NOWHERE, 0);
+		check_steps_with_deaths(e, slot, 1);
+		WAIT_UNTIL(counters_of(e).workers_died == 2);
+		assert_int_equal(counters_of(e).tasks_inline, 0);
+		engine_stop(e);
+		check_nothing_is_left(NULL);
+	}
+}
+
 static void a_task_that_kills_every_worker_fails_in_the_end(void **state)
 {
 	const struct engine_batch b = { .op = ENGINE_SEAL, .size = 4096 };
@@ -340,6 +392,7 @@ static void workers_killed_at_random_change_no_byte(void **state)
 			check_round_trip(e, slot, CIPHER_AES_256_GCM, one_mib);
 			check_round_trip(e, slot, CIPHER_XOR, one_mib);
 			check_round_trip(e, slot, CIPHER_CHACHA20_POLY1305, one_mib);
+			check_steps_with_deaths(e, slot, 64);
 		}
 		atomic_store(&k.stop, true);
 		pthread_join(thread, NULL);
@@ -645,6 +698,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(death_at_any_place_changes_no_byte),
+		T(death_while_the_first_blocks_are_waited_for_changes_no_byte),
 		T(a_task_that_kills_every_worker_fails_in_the_end),
 		T(workers_killed_at_random_change_no_byte),
 		T(without_its_zygote_the_engine_goes_on_alone),

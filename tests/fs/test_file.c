@@ -13,6 +13,15 @@
 
 static struct image image;
 static struct backup backup;
+static struct io *second; /* another thread's */
+
+static void take_turns(void)
+{
+	struct io *last = io;
+
+	io = second;
+	second = last;
+}
 
 /* Where something changes, and the ends of the first two groups. */
 static const uint64_t edges[] = {
@@ -46,7 +55,8 @@ struct model {
 	uint64_t random;
 	int backing;
 	struct file *file;
-	bool big; /* content is expected in blocks */
+	bool big;	/* content is expected in blocks */
+	bool alternate; /* two threads make the changes */
 	uint8_t fill;
 };
 
@@ -135,6 +145,8 @@ static void model_step(struct model *m)
 {
 	uint64_t what = draw(m, 16);
 
+	if (m->alternate && draw(m, 3) == 0)
+		take_turns();
 	if (what < 7)
 		model_write(m);
 	else if (what < 10)
@@ -149,9 +161,9 @@ static void model_step(struct model *m)
 		assert_range(m->file, &image, draw_position(m), draw_size(m));
 }
 
-static void run_model(enum cipher_suite suite, uint64_t seed)
+static void run_model(enum cipher_suite suite, uint64_t seed, bool alternate)
 {
-	struct model m = { .random = seed, .backing = backing_new() };
+	struct model m = { .random = seed, .backing = backing_new(), .alternate = alternate };
 
 	fixture_suite(suite);
 	image.length = 0;
@@ -172,19 +184,26 @@ static void any_sequence_of_changes_reads_back(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 4; seed++)
-		run_model(CIPHER_AES_256_GCM, seed);
+		run_model(CIPHER_AES_256_GCM, seed, false);
+}
+
+static void so_it_does_when_two_threads_take_turns(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 31; seed <= 34; seed++)
+		run_model(CIPHER_AES_256_GCM, seed, true);
 }
 
 static void the_same_with_chacha20(void **state)
 {
 	(void)state;
-	run_model(CIPHER_CHACHA20_POLY1305, 11);
+	run_model(CIPHER_CHACHA20_POLY1305, 11, false);
 }
 
 static void the_same_in_a_xor_vault(void **state)
 {
 	(void)state;
-	run_model(CIPHER_XOR, 21);
+	run_model(CIPHER_XOR, 21, false);
 }
 
 /* ---- edges ----------------------------------------------------------------- */
@@ -296,6 +315,192 @@ static void a_file_opened_for_reading_changes_only_after_an_upgrade(void **state
 	assert_true(file_writable(f));
 	assert_int_equal(write_fill(f, 0, 10, 2), 0);
 	image_write(&image, 0, 10, 2);
+	check_and_close(backing, f);
+}
+
+/* ---- going on in the last block -------------------------------------------- */
+
+static void change(struct file *f, uint64_t offset, size_t size, uint8_t fill)
+{
+	assert_int_equal(write_fill(f, offset, size, fill), 0);
+	image_write(&image, offset, size, fill);
+}
+
+static void cut_or_extend(struct file *f, uint64_t length)
+{
+	assert_int_equal(resize(f, length), 0);
+	image_resize(&image, length);
+}
+
+/* Append, such that io remembers the last block. */
+static void append(struct file *f, size_t size, uint8_t fill)
+{
+	change(f, image.length, size, fill);
+	assert_int_not_equal(io->tail_version, 0);
+	assert_int_equal(io->tail_index, image.length / BLOCK);
+}
+
+/* A file of 5000 bytes, to which io appended last. */
+static struct file *appended_to(int *backing)
+{
+	struct file *f;
+
+	*backing = made_of_length(4900);
+	f = file_opened(*backing, true);
+	append(f, 100, 2);
+	return f;
+}
+
+static void appends_go_on_where_the_last_one_ended(void **state)
+{
+	static const size_t sizes[] = { 1, 100, 3000, 895, 1, 4095, 4097, 9000, 70 };
+	int backing;
+	struct file *f = appended_to(&backing);
+
+	(void)state;
+	for (size_t i = 0; i < 200; i++) {
+		change(f, image.length, sizes[i % 9], (uint8_t)i);
+		if (i % 10 == 0)
+			assert_content(f, &image);
+	}
+	check_and_close(backing, f);
+}
+
+static void an_append_heeds_what_another_thread_wrote(void **state)
+{
+	static const struct {
+		uint64_t offset;
+		size_t size;
+	} writes[] = { { 4200, 50 },  { 4096, 904 }, { 4999, 1 }, { 5000, 7 },
+		       { 4900, 200 }, { 0, 4097 },   { 0, 100 },  { 5000, 4000 } };
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		int backing;
+		struct file *f = appended_to(&backing);
+
+		for (uint8_t turn = 3; turn < 9; turn += 2) {
+			take_turns();
+			change(f, writes[i].offset, writes[i].size, turn);
+			take_turns();
+			append(f, 10, turn + 1);
+		}
+		check_and_close(backing, f);
+	}
+}
+
+static void an_append_heeds_what_was_cut_and_extended(void **state)
+{
+	static const uint64_t lengths[][2] = {
+		{ 4500, 5000 }, { 4097, 5000 }, { 4096, 5000 }, { 100, 5000 }, { 0, 5000 },
+		{ 4500, 4500 }, { 6000, 6000 }, { 9000, 5000 }, { 0, 4097 },   { 8193, 8193 },
+	};
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		for (int turn = 0; turn <= 1; turn++) {
+			int backing;
+			struct file *f = appended_to(&backing);
+
+			if (turn)
+				take_turns();
+			cut_or_extend(f, lengths[i][0]);
+			cut_or_extend(f, lengths[i][1]);
+			if (turn)
+				take_turns();
+			append(f, 10, 3);
+			check_and_close(backing, f);
+		}
+}
+
+static void an_append_heeds_what_happened_while_the_file_was_closed(void **state)
+{
+	(void)state;
+	for (int turn = 0; turn <= 1; turn++) {
+		int backing;
+		struct file *f = appended_to(&backing);
+
+		file_close(f);
+		f = file_opened(backing, true);
+		if (turn) {
+			take_turns();
+			change(f, 4200, 50, 3);
+			file_close(f);
+			take_turns();
+			f = file_opened(backing, true);
+		}
+		append(f, 10, 4);
+		check_and_close(backing, f);
+	}
+}
+
+static void appends_to_two_files_do_not_mix(void **state)
+{
+	static struct image images[2];
+	struct file *files[2];
+	int backings[2];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		files[i] = appended_to(&backings[i]);
+		append(files[i], 10, (uint8_t)(3 + i));
+		image_copy(&images[i], &image);
+	}
+	for (uint8_t fill = 5; fill < 15; fill++) {
+		image_copy(&image, &images[fill % 2]);
+		append(files[fill % 2], 50, fill);
+		image_copy(&images[fill % 2], &image);
+	}
+	for (int i = 0; i < 2; i++) {
+		image_copy(&image, &images[i]);
+		check_and_close(backings[i], files[i]);
+	}
+}
+
+static void a_gap_behind_the_end_reads_as_zeros(void **state)
+{
+	static const uint64_t offsets[] = { 5001, 6000, 8191, 8192, 8193, 9000, 50 * BLOCK + 3 };
+
+	(void)state;
+	for (int i = 0; i < 7; i++) {
+		int backing;
+		struct file *f = appended_to(&backing);
+
+		memset(io->data + IO_DATA, 0xee, IO_EDGE - IO_DATA);
+		change(f, offsets[i], 50, 3);
+		append(f, 10, 4);
+		check_and_close(backing, f);
+	}
+}
+
+static void a_write_that_ends_before_the_end_leaves_it_as_it_is(void **state)
+{
+	int backing;
+	struct file *f = appended_to(&backing);
+
+	(void)state;
+	change(f, 4200, 50, 3);
+	append(f, 10, 4);
+	change(f, 0, 4200, 5);
+	append(f, 10, 6);
+	change(f, 0, 5020, 7); /* exactly to the end */
+	append(f, 10, 8);
+	change(f, 4096, 4096, 9); /* to the end of the block: there is nothing to go on in */
+	assert_int_equal(io->tail_version, 0);
+	append(f, 10, 10);
+	check_and_close(backing, f);
+}
+
+static void nothing_is_remembered_once_it_is_wiped(void **state)
+{
+	int backing;
+	struct file *f = appended_to(&backing);
+
+	(void)state;
+	io_wipe(io);
+	assert_int_equal(io->tail_version, 0);
+	assert_true(bytes_are_zero(io->data + IO_TAIL, BLOCK));
+	append(f, 10, 3);
 	check_and_close(backing, f);
 }
 
@@ -815,10 +1020,23 @@ static void readers_beside_a_writer_see_whole_blocks(void **state)
 	close(backing);
 }
 
+static int begin(void **state)
+{
+	(void)fixture_engine(state);
+	return io_new(&store, &second);
+}
+
+static int end(void **state)
+{
+	io_free(second);
+	return fixture_engine_end(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_sequence_of_changes_reads_back),
+		cmocka_unit_test(so_it_does_when_two_threads_take_turns),
 		cmocka_unit_test(the_same_with_chacha20),
 		cmocka_unit_test(the_same_in_a_xor_vault),
 		cmocka_unit_test(every_edge_is_cut_and_extended_to_every_other),
@@ -826,6 +1044,14 @@ int main(void)
 		cmocka_unit_test(a_whole_request_may_start_anywhere_in_a_block),
 		cmocka_unit_test(impossible_requests_are_refused),
 		cmocka_unit_test(a_file_opened_for_reading_changes_only_after_an_upgrade),
+		cmocka_unit_test(appends_go_on_where_the_last_one_ended),
+		cmocka_unit_test(an_append_heeds_what_another_thread_wrote),
+		cmocka_unit_test(an_append_heeds_what_was_cut_and_extended),
+		cmocka_unit_test(an_append_heeds_what_happened_while_the_file_was_closed),
+		cmocka_unit_test(appends_to_two_files_do_not_mix),
+		cmocka_unit_test(a_gap_behind_the_end_reads_as_zeros),
+		cmocka_unit_test(a_write_that_ends_before_the_end_leaves_it_as_it_is),
+		cmocka_unit_test(nothing_is_remembered_once_it_is_wiped),
 		cmocka_unit_test(only_what_leaves_a_hole_allows_holes),
 		cmocka_unit_test(an_emptied_file_has_no_holes_any_more),
 		cmocka_unit_test(a_forged_hole_is_damage_and_harms_no_other_block),
@@ -846,5 +1072,5 @@ int main(void)
 		cmocka_unit_test(readers_beside_a_writer_see_whole_blocks),
 	};
 
-	return cmocka_run_group_tests(tests, fixture_engine, fixture_engine_end);
+	return cmocka_run_group_tests(tests, begin, end);
 }

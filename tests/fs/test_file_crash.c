@@ -31,7 +31,7 @@ static struct {
 	int calls;   /* so far */
 	bool struck; /* it happened */
 	bool failing;
-	bool more; /* a greater cut would be another case */
+	size_t more; /* so many greater cuts would be other cases */
 } fate;
 
 static void arm(enum fate what, int at, size_t cut)
@@ -70,7 +70,7 @@ static bool passes(size_t size, uint64_t offset, size_t *some)
 			return true; /* whole: the same as to strike at the next call */
 	}
 	fate.struck = true;
-	fate.more = (offset / BLOCK + fate.cut + 1) * BLOCK < offset + size;
+	fate.more = size ? (size_t)((offset + size - 1) / BLOCK - offset / BLOCK) - fate.cut : 0;
 	fate.failing = fate.fate != FAIL || *some;
 	return false;
 }
@@ -242,10 +242,14 @@ static int prepare(const struct scenario *s, bool settled)
 	struct file *f = file_made(backing);
 
 	before.length = 0;
-	for (uint8_t fill = 1; s->length && fill <= 2; fill++) {
-		assert_int_equal(write_fill(f, 0, (size_t)s->length, fill), 0);
-		image_write(&before, 0, (size_t)s->length, fill);
-	}
+	for (uint8_t fill = 1; fill <= 2; fill++)
+		for (uint64_t at = 0; at < s->length; at += IO_MAX_SIZE) {
+			size_t left = (size_t)(s->length - at);
+			size_t size = left < IO_MAX_SIZE ? left : IO_MAX_SIZE;
+
+			assert_int_equal(write_fill(f, at, size, fill), 0);
+			image_write(&before, at, size, fill);
+		}
 	if (s->with_hole) {
 		assert_int_equal(resize(f, s->with_hole), 0);
 		image_resize(&before, s->with_hole);
@@ -383,10 +387,12 @@ static bool die_in(int backing, bool trusted, const struct change *change, uint8
 }
 
 /* On to the next place: each call, in a long write not each page. */
-static void next_place(bool more, int *at, size_t *cut)
+static void next_place(size_t more, int *at, size_t *cut)
 {
 	if (more) {
-		*cut += *cut < 4 ? 1 : 7;
+		size_t step = *cut < 4 ? 1 : 7;
+
+		*cut += step < more ? step : more;
 	} else {
 		(*at)++;
 		*cut = 0;
@@ -404,7 +410,7 @@ static void die_again(int backing, const struct change *change)
 
 	for (;;) {
 		struct file *f;
-		bool more;
+		size_t more;
 
 		backing_put(backing, &once);
 		if (!die_in(backing, false, change, 55, at, cut))
@@ -448,6 +454,7 @@ static void check_after_death(int backing, const struct change *change)
 }
 
 static struct backup start;
+static const struct scenario *current;
 
 static void die_everywhere(const struct scenario *s, bool settled, bool trusted)
 {
@@ -459,7 +466,7 @@ static void die_everywhere(const struct scenario *s, bool settled, bool trusted)
 	image_copy(&after, &before);
 	image_change(&after, &s->change, 33);
 	for (;;) {
-		bool more;
+		size_t more;
 
 		backing_put(backing, &start);
 		if (!die_in(backing, trusted, &s->change, 33, at, cut))
@@ -471,8 +478,6 @@ static void die_everywhere(const struct scenario *s, bool settled, bool trusted)
 	assert_content_afresh(backing, &after);
 	close(backing);
 }
-
-static const struct scenario *current;
 
 static void in_scenarios(void (*check)(const struct scenario *s))
 {
@@ -503,6 +508,62 @@ static void no_death_of_a_busy_writer_does_either(void **state)
 {
 	(void)state;
 	in_scenarios(die_dirty);
+}
+
+/* Whole requests that start inside a block, over five groups. */
+static const struct scenario long_ones[] = {
+	{ "overwrite a lot", 280 * BLOCK, 0, { WRITE, 10 * BLOCK + 9, IO_MAX_SIZE } },
+	{ "overwrite a lot to the end",
+	  266 * BLOCK + 9,
+	  0,
+	  { WRITE, 10 * BLOCK + 9, IO_MAX_SIZE } },
+	{ "overwrite a lot and go on", 200 * BLOCK + 5, 0, { WRITE, 20 * BLOCK + 9, IO_MAX_SIZE } },
+	{ "append a lot", 20 * BLOCK + 7, 0, { WRITE, 20 * BLOCK + 7, IO_MAX_SIZE } },
+	{ "append a lot to a whole group", 48 * BLOCK, 0, { WRITE, 48 * BLOCK, IO_MAX_SIZE } },
+	{ "fill a hole with a lot", 5000, 280 * BLOCK, { WRITE, 10 * BLOCK + 9, IO_MAX_SIZE } },
+};
+enum { N_LONG = sizeof(long_ones) / sizeof(long_ones[0]) };
+
+/* As die_everywhere, but each file it leaves is used once, and nobody dies again. */
+static void die_once_everywhere(const struct scenario *s, bool settled)
+{
+	int backing = prepare(s, settled);
+	int at = 1;
+	size_t cut = 0;
+
+	backing_save(backing, &start);
+	image_copy(&after, &before);
+	image_change(&after, &s->change, 33);
+	for (;;) {
+		struct file *f;
+		size_t more;
+
+		backing_put(backing, &start);
+		if (!die_in(backing, !settled, &s->change, 33, at, cut))
+			break;
+		more = fate.more;
+		backing_save(backing, &once);
+		f = file_opened(backing, false);
+		assert_old_or_new(f);
+		assert_usable(backing, f, &s->change);
+		backing_put(backing, &once);
+		assert_settles(backing);
+		next_place(more, &at, &cut);
+	}
+	assert_true(at > 4); /* a call or two for each group */
+	assert_content_afresh(backing, &after);
+	close(backing);
+}
+
+static void no_death_in_a_long_write_loses_more_than_that(void **state)
+{
+	(void)state;
+	for (int i = 0; i < N_LONG; i++) {
+		current = &long_ones[i];
+		die_once_everywhere(current, true);
+		die_once_everywhere(current, false);
+	}
+	current = NULL;
 }
 
 /* A death while a file is bound to a second place leaves the first one. */
@@ -558,7 +619,7 @@ static void fail_everywhere(const struct scenario *s, enum fate how)
 	image_change(&after, &s->change, 33);
 	for (;;) {
 		struct file *f;
-		bool more;
+		size_t more;
 		int r;
 
 		backing_put(backing, &start);
@@ -599,6 +660,58 @@ static void a_full_disk_loses_no_block(void **state)
 	in_scenarios(fail_on);
 }
 
+/*
+ * A write that fails after one that went well, in the same last block: the
+ * next one goes on in what the file holds, whatever this thread remembers.
+ */
+static void a_failed_write_is_not_remembered(void **state)
+{
+	static const struct change changes[] = {
+		{ WRITE, 4500, 700 },	{ WRITE, 5000, 100 },  { WRITE, 4200, 5000 },
+		{ WRITE, 4096, 904 },	{ WRITE, 0, 6000 },    { WRITE, 6000, 10 },
+		{ WRITE, 4990, 50000 }, { TRUNCATE, 4500, 0 }, { TRUNCATE, 6000, 0 },
+	};
+	static const struct scenario s = { "", 4900, 0, { WRITE, 4900, 100 } };
+	int backing = prepare(&s, true);
+
+	(void)state;
+	backing_save(backing, &start);
+	image_change(&before, &s.change, 5);
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		int at = 1;
+		size_t cut = 0;
+
+		image_copy(&after, &before);
+		image_change(&after, &changes[i], 33);
+		for (;;) {
+			struct change go_on = { WRITE, 0, 20 };
+			struct file *f;
+			size_t more;
+			int r;
+
+			backing_put(backing, &start);
+			f = file_opened(backing, true);
+			assert_int_equal(perform(f, &s.change, 5), 0);
+			assert_int_not_equal(io->tail_version, 0);
+			if (!fail_in(f, &changes[i], FAIL, at, cut, &r)) {
+				file_close(f);
+				break;
+			}
+			assert_int_equal(r, -ENOSPC);
+			more = fate.more;
+			assert_old_or_new(f);
+			go_on.offset = found.length;
+			assert_int_equal(perform(f, &go_on, 6), 0);
+			image_change(&found, &go_on, 6);
+			assert_content(f, &found);
+			file_close(f);
+			assert_content_afresh(backing, &found);
+			next_place(more, &at, &cut);
+		}
+	}
+	close(backing);
+}
+
 /* Say where it was that a test failed. */
 static int name_scenario(void **state)
 {
@@ -614,9 +727,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(no_death_loses_more_than_the_change, name_scenario),
 		cmocka_unit_test_teardown(no_death_of_a_busy_writer_does_either, name_scenario),
+		cmocka_unit_test_teardown(no_death_in_a_long_write_loses_more_than_that,
+					  name_scenario),
 		cmocka_unit_test(a_file_never_loses_the_place_where_it_is),
 		cmocka_unit_test_teardown(a_failed_call_leaves_length_and_content, name_scenario),
 		cmocka_unit_test_teardown(a_full_disk_loses_no_block, name_scenario),
+		cmocka_unit_test_teardown(a_failed_write_is_not_remembered, name_scenario),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_engine, fixture_engine_end);
