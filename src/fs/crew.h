@@ -37,8 +37,8 @@ struct crew {
 	uint32_t n; /* threads in all */
 	/* Threads that read, or read on when their request is done, or are called. */
 	atomic_uint readers;
-	atomic_uint serving; /* how many of them are serving a request */
-	atomic_uint hanging; /* how many of these hang, as far as is known */
+	atomic_uint serving;		      /* how many of them are serving a request */
+	atomic_uint hanging;		      /* how many of these hang, as far as is known */
 	_Atomic uint32_t cost_ns[CREW_KINDS]; /* a running mean */
 };
 
