@@ -27,7 +27,8 @@ struct thread {
 	struct loop *loop;
 	struct io *io;
 	bool started;
-	bool reads; /* not on the bench */
+	bool reads;	     /* not on the bench */
+	atomic_bool to_wipe; /* serves nothing, and did since the last wipe */
 	atomic_ulong requests;
 	unsigned long seen_requests;
 	unsigned int idle_ticks;
@@ -64,7 +65,9 @@ static void serve(struct thread *self, const struct fuse_buf *buf)
 	bool away = crew_begin(l->crew, kind);
 
 	atomic_fetch_add_explicit(&self->requests, 1, memory_order_relaxed);
+	atomic_store_explicit(&self->to_wipe, false, memory_order_relaxed);
 	fuse_session_process_buf(l->se, buf);
+	atomic_store_explicit(&self->to_wipe, true, memory_order_relaxed);
 	crew_end(l->crew, kind, away, sync_now_ns() - start);
 }
 
@@ -78,8 +81,11 @@ static int serve_one(struct thread *self)
 		self->reads = crew_wait(self->loop->crew);
 	if (self->reads)
 		n = fuse_session_receive_buf(self->loop->se, &buf);
-	if (n == -EINTR && self->io->used)
-		io_wipe(self->io);
+	if (n == -EINTR) {
+		if (self->io->used)
+			io_wipe(self->io);
+		atomic_store_explicit(&self->to_wipe, false, memory_order_relaxed);
+	}
 	if (n == -EAGAIN)
 		self->reads = false;
 	if (n == -EINTR || n == -EAGAIN)
@@ -150,7 +156,9 @@ void loop_tick(struct loop *l)
 
 		t->idle_ticks = requests == t->seen_requests ? t->idle_ticks + 1 : 0;
 		t->seen_requests = requests;
-		if (t->idle_ticks == IDLE_TICKS)
+		/* Again, if it came just before a wait. */
+		if (t->idle_ticks >= IDLE_TICKS &&
+		    atomic_load_explicit(&t->to_wipe, memory_order_relaxed))
 			(void)pthread_kill(t->id, SIGUSR1);
 		all += requests;
 	}
