@@ -93,7 +93,7 @@ mount_in_foreground
 
 step "one bad block"
 gives_eio block "$mnt/block" 2
-line=$(grep -F "$(basename "$at_block")" "$log") || fail "nothing in the log about $(basename "$at_block")"
+line=$(grep -F -- "$(basename "$at_block")" "$log") || fail "nothing in the log about $(basename "$at_block")"
 grep -Eq 'block 2([^0-9]|$)' <<<"$line" || fail "no block number in: $line"
 for i in 0 1 3 4 5 6 7 8 9; do
 	block "$mnt/block" $i | cmp - <(block "$work/mirror.block" $i) || fail "block $i"
