@@ -171,13 +171,14 @@ static bool is_told_to_stop(const struct control *c)
 	return poll(&fd, 1, 0) > 0;
 }
 
-static bool may_ask(const struct control *c, int fd)
+/* Only the mount's owner and root ask, and are answered. */
+static bool is_trusted(int fd, uid_t owner)
 {
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
 	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) &&
-	       (!peer.uid || peer.uid == c->owner);
+	       (!peer.uid || peer.uid == owner);
 }
 
 /* One line, its newline cut off; false if none comes in time. */
@@ -234,7 +235,7 @@ static void serve_one(const struct control *c, int fd)
 	char *answer;
 
 	set_timeout(fd, CONTROL_TIMEOUT_MS / 1000);
-	if (!may_ask(c, fd) || !read_command(c, fd, command))
+	if (!is_trusted(fd, c->owner) || !read_command(c, fd, command))
 		return;
 	answer = c->answer(c->arg, command);
 	send_all(fd, answer ? answer : "{\"error\": \"unknown command\"}");
@@ -369,6 +370,7 @@ void control_stop(struct control *c)
 
 static int receive_reply(int fd, char **reply)
 {
+	int64_t end = now_ms() + ASK_SECONDS * 1000;
 	char *text = calloc(1, CONTROL_REPLY_MAX + 1);
 	size_t size = 0;
 	ssize_t n;
@@ -378,7 +380,7 @@ static int receive_reply(int fd, char **reply)
 	do {
 		n = recv(fd, text + size, CONTROL_REPLY_MAX - size, 0);
 		size += n > 0 ? (size_t)n : 0;
-	} while (n > 0 && size < CONTROL_REPLY_MAX);
+	} while (n > 0 && size < CONTROL_REPLY_MAX && now_ms() < end);
 	if (n || !size) {
 		free(text);
 		return CONTROL_SILENT;
@@ -387,7 +389,7 @@ static int receive_reply(int fd, char **reply)
 	return 0;
 }
 
-static int ask(int fd, const struct sockaddr_un *a, const char *command, char **reply)
+static int ask(int fd, const struct sockaddr_un *a, uid_t owner, const char *command, char **reply)
 {
 	set_timeout(fd, ASK_SECONDS);
 	if (connect(fd, (const struct sockaddr *)a, sizeof(*a))) {
@@ -395,6 +397,8 @@ static int ask(int fd, const struct sockaddr_un *a, const char *command, char **
 			return CONTROL_NOBODY;
 		return errno == EAGAIN ? CONTROL_SILENT : -errno;
 	}
+	if (!is_trusted(fd, owner))
+		return CONTROL_NOBODY;
 	send_all(fd, command);
 	send_all(fd, "\n");
 	return receive_reply(fd, reply);
@@ -414,7 +418,7 @@ int control_ask(const struct control_name *name, const char *command, char **rep
 	name_file(name, file);
 	a = address_of(directory, file);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	r = fd < 0 ? -errno : ask(fd, &a, command, reply);
+	r = fd < 0 ? -errno : ask(fd, &a, name->owner, command, reply);
 	fdio_close(fd);
 	fdio_close(directory);
 	return r;

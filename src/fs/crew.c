@@ -57,12 +57,6 @@ void crew_call(struct crew *c)
 		}
 }
 
-void crew_may_hang(struct crew *c)
-{
-	atomic_fetch_add(&c->hanging, 1); /* if its place was taken: until the next one is served */
-	crew_call(c);
-}
-
 static _Atomic uint32_t *cost_of(struct crew *c, uint32_t kind)
 {
 	return &c->cost_ns[kind < CREW_KINDS ? kind : CREW_KINDS - 1];

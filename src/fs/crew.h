@@ -57,12 +57,6 @@ bool crew_leave(struct crew *c);
 /* One more thread, if there is one on the bench. */
 void crew_call(struct crew *c);
 
-/*
- * The caller, who is serving a request, may have to wait until others are
- * served: as crew_call, and somebody reads until it has ended.
- */
-void crew_may_hang(struct crew *c);
-
 /* About to serve a request of this kind; what it returns is for crew_end. */
 bool crew_begin(struct crew *c, uint32_t kind);
 

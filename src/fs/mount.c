@@ -389,7 +389,6 @@ static int do_mount(struct mount *m)
 
 	fuse_set_log_func(fuse_says);
 	m->context.tree = m->tree;
-	m->context.alone = m->store.alone && geteuid() != 0;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
 	m->context.no_xattr = m->o->no_xattr;
@@ -516,10 +515,13 @@ static void write_out(struct mount *m, const sigset_t *set)
 	const struct writeout_mount what = { .path = m->mountpoint,
 					     .dev = m->dev,
 					     .context = &m->context };
-	const struct timespec limit = { WRITE_OUT_SECONDS, 0 };
+	const struct timespec second = { 1, 0 };
+	int left = WRITE_OUT_SECONDS;
 
-	if (!m->read_only && !writeout_start(&what, SIGUSR2, &m->writeout))
-		(void)sigtimedwait(set, NULL, &limit);
+	if (m->read_only || writeout_start(&what, SIGUSR2, &m->writeout))
+		return;
+	while (left-- && sigtimedwait(set, NULL, &second) < 0)
+		loop_tick(m->loop);
 }
 
 static int serve(struct mount *m)
@@ -563,7 +565,6 @@ static void stop(struct mount *m)
 	loop_stop(m->loop);
 	trim_free(m->trim);
 	if (m->mounted) {
-		/* With every descriptor closed nobody waits for us while unmounting. */
 		device_detach(&m->context.device);
 		fuse_session_unmount(m->session);
 	}

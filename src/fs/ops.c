@@ -201,26 +201,6 @@ static bool only_tells_times(fuse_req_t req, int to_set)
 	return context(req)->writeback && to_set == (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME);
 }
 
-/*
- * A directory was closed to our own user.  The kernel, which leaves checking
- * to us, asks again for what is below it only if it has forgotten its name.
- */
-static void forget_closed(struct ops_context *c, struct node *dir)
-{
-	struct nodes *nodes = tree_nodes(c->tree);
-	char name[NAMES_PLAIN_MAX + 1];
-	struct node *parent;
-
-	if (tree_name_of(c->tree, dir, &parent, name))
-		return;
-	/* Whoever holds the parent's lock in the kernel may be waiting for a reply. */
-	crew_may_hang(&c->device.crew);
-	(void)fuse_lowlevel_notify_inval_entry(
-		c->session, parent == nodes_root(nodes) ? FUSE_ROOT_ID : (uintptr_t)parent, name,
-		strlen(name));
-	nodes_unref(nodes, parent);
-}
-
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 			struct fuse_file_info *fi)
 {
@@ -235,8 +215,6 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	struct stat wanted = *attr;
 	struct ops_context *c = context(req);
 	struct node *node = node_of(req, ino);
-	bool closes = to_set & FUSE_SET_ATTR_MODE && S_ISDIR(node->type) &&
-		      !(attr->st_mode & S_IXUSR) && c->alone;
 	struct stat st;
 	unsigned int valid = (kills_set_id() ? TREE_KILL_SET_ID : 0) | (fi ? 0 : TREE_BY_NAME);
 	int r;
@@ -247,18 +225,10 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 		wanted.st_atim.tv_nsec = UTIME_NOW;
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		wanted.st_mtim.tv_nsec = UTIME_NOW;
-	closes = closes && ino != FUSE_ROOT_ID;
-	if (closes)
-		nodes_ref(tree_nodes(c->tree), node); /* past the reply */
 	r = tree_setattr(c->tree, my_io, node, &wanted, valid, &st);
-	if (r == -EPERM && only_tells_times(req, to_set))
+	if (r == -EPERM && fi && only_tells_times(req, to_set))
 		r = tree_getattr(c->tree, node, &st);
 	reply_attr(req, ino, r, &st);
-	if (closes) {
-		if (!r)
-			forget_closed(c, node);
-		nodes_unref(tree_nodes(c->tree), node);
-	}
 }
 
 static void ops_access(fuse_req_t req, fuse_ino_t ino, int mask)

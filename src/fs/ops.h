@@ -18,7 +18,6 @@ struct ops_context {
 	struct device device; /* first: see device_attach */
 	struct tree *tree;
 	struct fuse_session *session; /* for telling the kernel what it does not ask */
-	bool alone;		      /* only our own user asks, and we check: see struct store */
 	double attr_timeout;	      /* seconds the kernel may believe what it was told */
 	double negative_timeout;      /* the same for names that do not exist */
 	bool no_xattr;		      /* extended attributes are not offered */

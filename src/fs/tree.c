@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -455,17 +456,49 @@ static void handle_put(struct tree *t, struct handle *h)
 		location_put(t->nodes, &h->at);
 }
 
-static int access_node(struct tree *t, struct node *node, int mask)
+/* The inode of a descriptor, wherever it is. */
+static int access_fd(int fd, int mask)
 {
-	const int flags = AT_EACCESS | AT_SYMLINK_NOFOLLOW;
-	struct handle h;
-	int r = handle_get(t, node, &h);
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return faccessat(AT_FDCWD, path, mask, AT_EACCESS) ? -errno : 0;
+}
+
+static int access_dir(struct tree *t, struct node *dir, int mask)
+{
+	int fd;
+	int r = nodes_dirfd(t->nodes, dir, &fd);
 
 	if (r)
 		return r;
-	r = h.fd >= 0 ? faccessat(h.fd, "", mask, AT_EACCESS | AT_EMPTY_PATH)
-		      : faccessat(h.at.dirfd, h.at.name, mask, flags);
-	r = r ? -errno : 0;
+	r = access_fd(fd, mask);
+	nodes_dirfd_put(t->nodes, dir);
+	return r;
+}
+
+static int access_node(struct tree *t, struct node *node, int mask)
+{
+	struct location at;
+	struct handle h;
+	int r;
+
+	if (node->type == S_IFDIR)
+		return access_dir(t, node, mask);
+	r = nodes_locate(t->nodes, node, &at);
+	if (!r) {
+		/* By its name: one must be allowed to search the directory, too. */
+		r = faccessat(at.dirfd, at.name, mask, AT_EACCESS | AT_SYMLINK_NOFOLLOW) ? -errno
+											 : 0;
+		location_put(t->nodes, &at);
+		return r;
+	}
+	if (r != -ESTALE)
+		return r;
+	r = handle_get(t, node, &h); /* without a name, but open */
+	if (r)
+		return r;
+	r = access_fd(h.fd, mask);
 	handle_put(t, &h);
 	return r;
 }
@@ -484,26 +517,6 @@ int tree_access(struct tree *t, struct node *node, int mask)
 	r = access_node(t, node, mask);
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
-}
-
-int tree_name_of(struct tree *t, struct node *node, struct node **parent,
-		 char name[NAMES_PLAIN_MAX + 1])
-{
-	struct location at;
-	int r;
-
-	pthread_rwlock_rdlock(&t->rename_lock);
-	r = nodes_locate(t->nodes, node, &at);
-	if (!r) {
-		r = names_decode_at(t->keys, at.parent->dir_id, at.dirfd, at.name, name);
-		*parent = at.parent;
-		nodes_ref(t->nodes, at.parent);
-		location_put(t->nodes, &at);
-		if (r)
-			nodes_unref(t->nodes, *parent);
-	}
-	pthread_rwlock_unlock(&t->rename_lock);
-	return r > 0 ? -ENOENT : r;
 }
 
 static int set_owner(const struct handle *h, const struct stat *attr, unsigned int valid)

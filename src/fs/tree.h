@@ -61,13 +61,6 @@ int tree_getattr(struct tree *t, struct node *node, struct stat *st);
 /* What access(2) says to the user we run as: mask is of R_OK, W_OK, X_OK. */
 int tree_access(struct tree *t, struct node *node, int mask);
 
-/*
- * The name under which the kernel may know a node, and its directory with a
- * reference: 0 or -errno.
- */
-int tree_name_of(struct tree *t, struct node *node, struct node **parent,
-		 char name[NAMES_PLAIN_MAX + 1]);
-
 int tree_setattr(struct tree *t, struct io *io, struct node *node, const struct stat *attr,
 		 unsigned int valid, struct stat *st);
 int tree_statfs(struct tree *t, struct statvfs *st);

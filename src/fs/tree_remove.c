@@ -117,10 +117,14 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 	int fd = -1;
 	int r;
 
-	pthread_rwlock_rdlock(&t->rename_lock);
+	/* Whoever opened it while its record is gone would think it new: nobody may look. */
+	pthread_rwlock_wrlock(&t->rename_lock);
 	r = tree_spot_existing(t, dir, name, &spot, &st);
 	if (r)
 		goto unlock;
+	r = tree_check_access(t, dir, W_OK | X_OK); /* before anything is touched */
+	if (r)
+		goto out;
 	fd = openat(spot.dirfd, spot.stored.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0) {
 		r = -errno;

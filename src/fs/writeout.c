@@ -23,7 +23,7 @@
 
 /*
  * Writes wait behind reads ahead for one of the places that the kernel has for
- * such requests; each round empties all these places once.
+ * such requests; each round empties most of these places.
  */
 enum { QUIET_ROUNDS = 4 };
 

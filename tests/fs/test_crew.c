@@ -202,27 +202,6 @@ static void who_came_to_the_rescue_stays_as_long_as_it_takes(void **state)
 	assert_false(crew_leave(&crew));
 }
 
-static void who_says_that_it_may_hang_is_not_relied_upon(void **state)
-{
-	(void)state;
-	gather(3);
-	assert_false(crew_begin(&crew, QUICK));
-	crew_may_hang(&crew);
-	assert_true(crew_wait(&crew));
-	assert_false(crew_leave(&crew));
-	crew_end(&crew, QUICK, false, QUICK_NS);
-	assert_true(crew_leave(&crew));
-
-	assert_true(crew_begin(&crew, SLOW));
-	crew_may_hang(&crew);
-	assert_true(crew_wait(&crew));
-	assert_true(crew_wait(&crew));
-	assert_false(crew_begin(&crew, QUICK));
-	crew_end(&crew, QUICK, false, QUICK_NS);
-	assert_true(crew_leave(&crew)); /* there is one more, who does not hang */
-	assert_false(crew_leave(&crew));
-}
-
 /* ---- threads --------------------------------------------------------------- */
 
 enum { N_THREADS = 4, N_REQUESTS = 6000 };
@@ -367,7 +346,6 @@ int main(void)
 		T(one_alone_keeps_its_place_whatever_it_serves),
 		T(only_when_every_reader_serves_one_is_rescued),
 		T(who_came_to_the_rescue_stays_as_long_as_it_takes),
-		T(who_says_that_it_may_hang_is_not_relied_upon),
 		T(a_signal_ends_every_wait),
 		T(each_request_is_served_once_and_none_waits_for_ever),
 	};
