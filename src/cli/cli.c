@@ -128,6 +128,30 @@ int cli_operand(const struct command *self, int argc, char **argv, const char *n
 	return STATUS_USAGE;
 }
 
+int cli_show(const struct command *self, int argc, char **argv, const char *name,
+	     int (*show)(const char *operand, bool json))
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
+		{ 0 },
+	};
+	const char *operand;
+	bool json = false;
+	int status;
+	int c;
+
+	while ((c = cli_option(self, argc, argv, options)) != CLI_OPTIONS_END) {
+		if (c == CLI_OPTIONS_HELP)
+			return cli_help(self);
+		if (c == CLI_OPTIONS_WRONG)
+			return STATUS_USAGE;
+		json = true;
+	}
+	status = cli_operand(self, argc, argv, name, &operand);
+	return status ? status : show(operand, json);
+}
+
 int cli_help(const struct command *self)
 {
 	(void)fputs(self->help, stdout); /* cli_flush sees failures */

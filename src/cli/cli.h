@@ -8,6 +8,7 @@
 
 #include <getopt.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "fs/exitcode.h"
@@ -45,6 +46,13 @@ int cli_help(const struct command *self);
  */
 int cli_operand(const struct command *self, int argc, char **argv, const char *name,
 		const char **operand);
+
+/*
+ * The whole of a command that shows its one operand, as text or with --json:
+ * the exit status, which is show's if the command line is right.
+ */
+int cli_show(const struct command *self, int argc, char **argv, const char *name,
+	     int (*show)(const char *operand, bool json));
 
 /* Flush standard output; STATUS_SYSTEM, said already, if anything was lost. */
 int cli_flush(void);

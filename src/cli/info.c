@@ -100,25 +100,7 @@ static int show(const char *path, bool json)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
-		{ 0 },
-	};
-	const char *path;
-	bool json = false;
-	int status;
-	int c;
-
-	while ((c = cli_option(self, argc, argv, options)) != CLI_OPTIONS_END) {
-		if (c == CLI_OPTIONS_HELP)
-			return cli_help(self);
-		if (c == CLI_OPTIONS_WRONG)
-			return STATUS_USAGE;
-		json = true;
-	}
-	status = cli_operand(self, argc, argv, "VAULT", &path);
-	return status ? status : show(path, json);
+	return cli_show(self, argc, argv, "VAULT", show);
 }
 
 const struct command cli_info = {

@@ -255,25 +255,7 @@ static int status_of(const char *path, bool as_json)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
-		{ 0 },
-	};
-	const char *path;
-	bool as_json = false;
-	int status;
-	int c;
-
-	while ((c = cli_option(self, argc, argv, options)) != CLI_OPTIONS_END) {
-		if (c == CLI_OPTIONS_HELP)
-			return cli_help(self);
-		if (c == CLI_OPTIONS_WRONG)
-			return STATUS_USAGE;
-		as_json = true;
-	}
-	status = cli_operand(self, argc, argv, "MOUNTPOINT", &path);
-	return status ? status : status_of(path, as_json);
+	return cli_show(self, argc, argv, "MOUNTPOINT", status_of);
 }
 
 const struct command cli_status = {
