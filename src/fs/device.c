@@ -7,9 +7,9 @@
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "engine/sync.h"
 #include "fs/wire.h"
 
 enum {
@@ -24,14 +24,6 @@ enum {
 
 /* How often in a row this thread found more than one request. */
 static _Thread_local unsigned int streak;
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 /* True if it is this thread's turn to look, and looking has paid lately. */
 static bool may_look(struct device *d)
@@ -63,7 +55,7 @@ static void count(atomic_ulong *counter)
 /* The wait for a request that came now began at start. */
 static void note_gap(struct device *d, uint64_t start)
 {
-	uint64_t gap = now_ns() - start;
+	uint64_t gap = sync_now_ns() - start;
 	uint64_t mean = atomic_load_explicit(&d->gap_ns, memory_order_relaxed);
 
 	mean = (mean * (WEIGHT - 1) + (gap < MAX_GAP_NS ? gap : MAX_GAP_NS)) / WEIGHT;
@@ -91,13 +83,13 @@ static ssize_t look(struct device *d, int fd, void *buf, size_t size)
 {
 	uint64_t length = look_ns(d);
 	long before = length > LOOK_NS ? preemptions() : 0;
-	uint64_t start = now_ns();
+	uint64_t start = sync_now_ns();
 	uint64_t end = start + length;
 	ssize_t n;
 
 	do
 		n = read(fd, buf, size);
-	while (n < 0 && errno == EAGAIN && now_ns() < end);
+	while (n < 0 && errno == EAGAIN && sync_now_ns() < end);
 	if (n > 0)
 		note_gap(d, start);
 	/* Where others want the processor, looking long is theft. */
@@ -147,7 +139,7 @@ static ssize_t next_request(struct device *d, int fd, void *buf, size_t size)
 			errno = EAGAIN;
 			break;
 		}
-		start = now_ns();
+		start = sync_now_ns();
 		if (poll(&ready, 1, -1) < 0)
 			break;
 		note_gap(d, start);
