@@ -1010,14 +1010,21 @@ static void a_settled_tree_has_no_dirty_file(void **state)
 
 static void a_directory_made_half_is_adopted(void **state)
 {
+	static const char *const names[] = { "bare", "with a file for the record" };
 	struct node *d;
+	char path[PATH_MAX];
 
 	(void)state;
-	assert_int_equal(mkdirat(dir.fd, stored(root, "d"), 0700), 0);
-	d = lookup(root, "d");
-	make_file(d, "f", "content");
-	remount();
-	assert_file(lookup(root, "d"), "f", "content");
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(mkdirat(dir.fd, stored(root, names[i]), 0700), 0);
+		(void)snprintf(path, sizeof(path), "%s/" DIRREC_FILE, stored(root, names[i]));
+		if (i)
+			tempdir_write(&dir, path, "", 0);
+		d = lookup(root, names[i]);
+		make_file(d, "f", "content");
+		remount();
+		assert_file(lookup(root, names[i]), "f", "content");
+	}
 }
 
 static void a_directory_with_entries_and_no_record_is_damage(void **state)
