@@ -201,6 +201,16 @@ static bool only_tells_times(fuse_req_t req, int to_set)
 	return context(req)->writeback && to_set == (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME);
 }
 
+/*
+ * The kernel goes on to tell the time of a file after its last name is gone.
+ * Nobody can see it; but an error would be kept for whoever syncs next.
+ */
+static int forget_times(const struct node *node, struct stat *st)
+{
+	*st = (struct stat){ .st_ino = node->ino, .st_mode = node->type };
+	return 0;
+}
+
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 			struct fuse_file_info *fi)
 {
@@ -228,6 +238,8 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	r = tree_setattr(c->tree, my_io, node, &wanted, valid, &st);
 	if (r == -EPERM && fi && only_tells_times(req, to_set))
 		r = tree_getattr(c->tree, node, &st);
+	else if (r == -ESTALE && !fi && only_tells_times(req, to_set))
+		r = forget_times(node, &st);
 	reply_attr(req, ino, r, &st);
 }
 
