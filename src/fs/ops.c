@@ -154,6 +154,8 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		(void)fuse_reply_entry(req, &none);
 		return;
 	}
+	if (!r)
+		tree_correct_size(tree_of(req), my_io, &entry);
 	reply_entry(req, r, &entry);
 }
 
@@ -462,8 +464,10 @@ static ssize_t add_plus(fuse_req_t req, struct listing *l, const struct listing_
 		if (r && r != -EACCES)
 			return r;
 		/* Who may only read the directory sees names. */
-		if (!r)
+		if (!r) {
+			tree_correct_size(tree_of(req), my_io, &entry);
 			e = param_of(req, &entry);
+		}
 	}
 	return (ssize_t)fuse_add_direntry_plus(req, buf, room, item->name, &e, item->next);
 }
