@@ -23,6 +23,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "fs/dirrec.h"
 #include "fs/recovery.h"
 #include "fs/vault_config.h"
 #include "fs/vault_files.h"
@@ -50,6 +51,7 @@ struct vault {
 	enum vault_lock lock;
 	struct copy copies[2];
 	enum vault_copy current;
+	bool foreign;	   /* the configuration is not that in the vault */
 	uint32_t unlocked; /* id of the slot that opened */
 	struct keyring *keys;
 };
@@ -333,6 +335,21 @@ static int choose_copy(struct vault *v)
 	return 0;
 }
 
+static int load_file(struct vault *v, const char *file)
+{
+	struct copy *copy = &v->copies[VAULT_PRIMARY];
+
+	v->foreign = true;
+	v->current = VAULT_PRIMARY;
+	v->copies[VAULT_BACKUP].state = VAULT_NOT_FOUND;
+	copy->state = vault_files_load_path(file, &copy->config, &copy->problem);
+	if (copy->state == VAULT_NOT_FOUND)
+		copy->state = VAULT_DAMAGED;
+	if (copy->state == VAULT_DAMAGED)
+		vault_why_set("%s: %s", file, copy->problem.text);
+	return copy->state;
+}
+
 static int load(struct vault *v)
 {
 	for (enum vault_copy i = VAULT_PRIMARY; i <= VAULT_BACKUP; i++) {
@@ -343,7 +360,8 @@ static int load(struct vault *v)
 	return choose_copy(v);
 }
 
-int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
+static int open_vault(const char *path, const char *file, enum vault_lock wanted,
+		      struct vault **out)
 {
 	struct vault *v = calloc(1, sizeof(*v));
 	int r;
@@ -359,13 +377,23 @@ int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
 	if (!r)
 		r = lock(v, wanted);
 	if (!r)
-		r = load(v);
+		r = file ? load_file(v, file) : load(v);
 	if (!r) {
 		*out = v;
 		v = NULL;
 	}
 	vault_close(v);
 	return r;
+}
+
+int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
+{
+	return open_vault(path, NULL, wanted, out);
+}
+
+int vault_open_header(const char *path, const char *file, struct vault **out)
+{
+	return open_vault(path, file, VAULT_EXCLUSIVE, out);
 }
 
 /* ---- unlocking --------------------------------------------------------- */
@@ -514,7 +542,7 @@ static void repair(struct vault *v)
 {
 	int r;
 
-	if (v->lock != VAULT_EXCLUSIVE || !copies_differ(v))
+	if (v->lock != VAULT_EXCLUSIVE || v->foreign || !copies_differ(v))
 		return;
 	r = vault_files_store(v->fd, config_of(v), false);
 	if (r) {
@@ -666,6 +694,34 @@ int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 		r = slot_seal(config, &config->slots[i], secret, v->keys->master);
 	}
 	return finish_change(v, config, r);
+}
+
+/* ---- a copy of the configuration elsewhere ----------------------------- */
+
+int vault_save_header(const struct vault *v, const char *file)
+{
+	vault_why_clear();
+	return vault_files_save_path(file, &v->copies[v->current].config);
+}
+
+int vault_restore_header(struct vault *v)
+{
+	struct format_dir_record root;
+	int r;
+
+	vault_why_clear();
+	if (!v->keys || !v->foreign)
+		return -EINVAL;
+	r = dirrec_read(v->tree_fd, v->keys, true, &root);
+	if (r == DIRREC_MISSING) /* never mounted, then */
+		r = vault_files_tree_is_empty(v->fd) == 1 ? 0 : DIRREC_DAMAGED;
+	if (r < 0)
+		return r;
+	if (r) {
+		vault_why_set("its files belong to another key (use the header of this vault)");
+		return VAULT_DAMAGED;
+	}
+	return vault_files_store(v->fd, config_of(v), false);
 }
 
 /* ---- answering --------------------------------------------------------- */

@@ -142,6 +142,21 @@ int vault_remove_slot(struct vault *v, uint32_t id);
 int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 			const struct vault_kdf *kdf);
 
+/* Write the configuration in use to a new file: 0 or -errno (-EEXIST: there is one). */
+int vault_save_header(const struct vault *v, const char *file);
+
+/*
+ * vault_open of path for writing, but with the configuration in file, which
+ * vault_save_header wrote: the same answers; VAULT_DAMAGED also if it is not one.
+ */
+int vault_open_header(const char *path, const char *file, struct vault **out);
+
+/*
+ * Put that configuration in place of the vault's own, after vault_unlock: 0,
+ * VAULT_DAMAGED if its key is not that of the vault's tree, or -errno.
+ */
+int vault_restore_header(struct vault *v);
+
 /* The slot that vault_unlock opened. */
 uint32_t vault_unlocked_slot(const struct vault *v);
 

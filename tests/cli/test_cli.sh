@@ -220,6 +220,25 @@ prints 'slot 2'
 grep -E '^    ([a-z]+ ){11}[a-z]+$' out >words || fail "init --recovery: no words: $(cat out)"
 says 0 - key remove --passfile words two 1
 
+# ---- header
+says 0 - header --help
+prints 'usage: cryptfs header'
+says 1 'say backup or restore' header
+says 1 'say backup or restore' header backup v
+says 1 'say backup or restore' header frob v kept
+says 3 'cannot open missing' header backup missing kept
+says 0 - header backup v kept
+[ "$(stat -c %a kept)" = 600 ] || fail "header backup: mode $(stat -c %a kept)"
+says 2 'cannot write kept: File exists' header backup v kept
+cp -a v broken
+rm broken/cryptfs.conf broken/cryptfs.conf.bak
+says 4 'wrong passphrase' header restore --passfile sekret broken kept
+says 0 - header restore --passfile secret broken kept
+cmp v/cryptfs.conf broken/cryptfs.conf || fail "header restore: not what it was"
+says 0 - passwd --passfile secret --new-passfile sekret $kdf broken
+says 5 'cannot restore the header of v: secret: not JSON' header restore --passfile secret v secret
+rm kept
+
 # ---- a vault in use: both directories locked as a mount does it
 exec 8<v 9<v/tree
 flock -n 8 && flock -n 9 || fail "the test could not lock"

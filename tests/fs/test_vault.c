@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "fs/dirrec.h"
 #include "fs/exitcode.h"
 #include "fs/recovery.h"
 #include "fs/vault.h"
@@ -892,6 +893,92 @@ static void slots_need_the_key_and_the_lock(void **state)
 	vault_close(v);
 }
 
+/* ---- a header elsewhere ------------------------------------------------ */
+
+static const char *saved_header(void)
+{
+	static char name[96];
+	struct vault *v;
+
+	(void)snprintf(name, sizeof(name), "%s/header", base);
+	assert_int_equal(vault_open(path, VAULT_NO_LOCK, &v), 0);
+	assert_int_equal(vault_save_header(v, name), 0);
+	assert_int_equal(vault_save_header(v, name), -EEXIST);
+	vault_close(v);
+	return name;
+}
+
+static int restore(const char *header, const struct vault_secret *secret)
+{
+	struct vault *v;
+	int r = vault_open_header(path, header, &v);
+
+	if (!r)
+		r = vault_unlock(v, secret);
+	if (!r)
+		r = vault_restore_header(v);
+	vault_close(v);
+	return r;
+}
+
+static void give_root_a_record(void)
+{
+	struct vault *v = open_unlocked();
+	const struct format_dir_record record = { .id = { 5 } };
+	bool in_xattr;
+
+	assert_int_equal(dirrec_write(vault_tree_fd(v), vault_keys(v), &record, &in_xattr), 0);
+	vault_close(v);
+}
+
+static void a_lost_configuration_is_restored(void **state)
+{
+	const char *header = saved_header();
+
+	(void)state;
+	give_root_a_record();
+	assert_int_equal(unlink(PRIMARY), 0);
+	write_file(BACKUP, "rubbish");
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), VAULT_DAMAGED);
+	assert_int_equal(restore(header, &wrong), VAULT_WRONG_KEY);
+	assert_int_not_equal(access(PRIMARY, F_OK), 0);
+	assert_int_equal(restore(header, &right), 0);
+	assert_same_copies();
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+}
+
+static void the_header_of_another_vault_is_refused(void **state)
+{
+	const char *header = saved_header();
+	char *before, *after;
+
+	(void)state;
+	assert_int_equal(rename(path, in_vault("../other")), 0);
+	assert_int_equal(create(), 0);
+	give_root_a_record();
+	before = read_file(PRIMARY);
+	assert_int_equal(restore(header, &right), VAULT_DAMAGED);
+	assert_non_null(vault_why());
+	after = read_file(PRIMARY);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+}
+
+static void what_is_no_header_is_refused(void **state)
+{
+	const char *header = saved_header();
+
+	(void)state;
+	write_file(header, "rubbish");
+	assert_int_equal(restore(header, &right), VAULT_DAMAGED);
+	assert_int_equal(unlink(header), 0);
+	assert_int_equal(restore(header, &right), VAULT_DAMAGED);
+	assert_int_equal(mkfifo(header, 0600), 0);
+	assert_int_equal(restore(header, &right), VAULT_DAMAGED);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -929,6 +1016,9 @@ int main(void)
 		V(there_is_room_for_32_slots),
 		V(a_slot_that_cannot_be_written_changes_nothing),
 		V(slots_need_the_key_and_the_lock),
+		V(a_lost_configuration_is_restored),
+		V(the_header_of_another_vault_is_refused),
+		V(what_is_no_header_is_refused),
 		V(after_a_change_only_the_new_secret_opens),
 		V(a_change_keeps_the_keys_and_the_id),
 		V(a_stale_backup_does_not_revive_the_old_secret),
