@@ -97,7 +97,7 @@ struct file_range {
 	enum file_range_kind kind;
 	uint64_t offset;
 	uint64_t size;
-	bool extend; /* a file that ends before becomes as long; not with FILE_PUNCH */
+	bool extend; /* a file that ends before becomes as long */
 };
 
 /*
@@ -112,6 +112,9 @@ int file_allocate(struct file *f, struct io *io, const struct file_range *range,
  * follow, or -errno.  A hole may be taken for zeros, never the other way.
  */
 int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found);
+
+/* Bytes of content. */
+uint64_t file_length(struct file *f);
 
 /* Make what was written durable. */
 int file_sync(struct file *f, bool data_only);
