@@ -208,6 +208,11 @@ def special():
     os.mknod("special/plain", 0o600 | stat.S_IFREG)
     if os.geteuid() == 0:
         os.mknod("special/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        # Being given to the directory's group must not cost it these bits.
+        os.mkdir("special/group")
+        os.chown("special/group", -1, 12345)
+        os.chmod("special/group", 0o2755)
+        os.mkfifo("special/group/setid", 0o6640)
     child = os.fork()
     if child == 0:
         put("special/fifo", "through the pipe")
@@ -226,6 +231,8 @@ def check_special():
     if os.geteuid() == 0:
         s = os.lstat("special/null")
         want(stat.S_ISCHR(s.st_mode) and s.st_rdev == os.makedev(1, 3), "a device")
+        s = os.lstat("special/group/setid")
+        want(stat.S_IMODE(s.st_mode) == 0o6640 and s.st_gid == 12345, "set-id bits of a FIFO")
 
 
 os.umask(0o022)
