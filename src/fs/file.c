@@ -253,13 +253,23 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 	return r;
 }
 
+/* Nothing to cut, but a truncation all the same: the times move. */
+static int truncate_to_same(struct file *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) || ftruncate(f->fd, st.st_size) ? -errno : 0;
+}
+
 static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 {
 	uint64_t old = f->length;
 	int r = finish_change(f, io);
 
-	if (r || length == f->length)
+	if (r)
 		return r;
+	if (length == f->length)
+		return truncate_to_same(f);
 	if (f->small && length <= FORMAT_SMALL_MAX)
 		return small_resize(f, io, length);
 	if (f->small)
