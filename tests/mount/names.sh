@@ -167,6 +167,8 @@ def symlinks():
         os.symlink(target, name)
     refuses(errno.ENAMETOOLONG, "a target of 4096 bytes", os.symlink, "t" * 4096, "toolong")
     os.symlink("nowhere at all", "dangling")
+    if os.geteuid() == 0:
+        os.setxattr("dangling", "trusted.note", b"kept", follow_symlinks=False)
     refuses(errno.ENOENT, "use of a dangling link", open, "dangling")
     put("file", "through")
     os.symlink("file", "to-file")
@@ -193,6 +195,9 @@ def check_symlinks():
     for name, target in targets().items():
         want(os.readlink("soft/" + name) == target, f"target of {name}")
     want(os.readlink("soft/sub/" + "r" * 240) == "nowhere at all", "the renamed one")
+    if os.geteuid() == 0:
+        note = os.getxattr("soft/sub/" + "r" * 240, "trusted.note", follow_symlinks=False)
+        want(note == b"kept", "its attribute")
 
 
 def special():
