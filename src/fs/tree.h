@@ -100,7 +100,10 @@ int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset,
 	      const void **data, size_t *done);
 int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
 	       bool append);
-/* Somebody without the right to them changed an open file: its set-id bits go. */
+/*
+ * Somebody without the right to them changed an open file: its set-id bits go,
+ * S_ISGID where the group may run it.
+ */
 void tree_kill_set_id(struct node *node);
 int tree_fsync(struct tree *t, struct node *node, bool data_only);
 int tree_fsyncdir(struct tree *t, struct node *dir);
