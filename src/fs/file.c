@@ -253,13 +253,23 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 	return r;
 }
 
+/* Nothing to cut, but a truncation all the same: the times move. */
+static int truncate_to_same(struct file *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) || ftruncate(f->fd, st.st_size) ? -errno : 0;
+}
+
 static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 {
 	uint64_t old = f->length;
 	int r = finish_change(f, io);
 
-	if (r || length == f->length)
+	if (r)
 		return r;
+	if (length == f->length)
+		return truncate_to_same(f);
 	if (f->small && length <= FORMAT_SMALL_MAX)
 		return small_resize(f, io, length);
 	if (f->small)
@@ -416,6 +426,7 @@ bool file_was_changed(struct file *f)
 /* Leave no half-entry of a dead writer, some blocks at a time. */
 static int resolve_all(struct file *f, struct io *io)
 {
+	struct stat before;
 	uint64_t first = 0;
 	int r = 0;
 
@@ -427,7 +438,11 @@ static int resolve_all(struct file *f, struct io *io)
 			f->suspect = f->suspect && r;
 			more = false;
 		} else {
-			r = blocks_resolve(f, io, first, IO_MAX_BLOCKS);
+			r = quiet_begin(f, &before);
+			if (!r) {
+				r = blocks_resolve(f, io, first, IO_MAX_BLOCKS);
+				quiet_end(f, &before);
+			}
 			f->changes++;
 		}
 		pthread_rwlock_unlock(&f->lock);
@@ -439,14 +454,18 @@ static int resolve_all(struct file *f, struct io *io)
 static int tidy(struct file *f, struct io *io)
 {
 	uint64_t size = f->small ? format_small_size(f->length) : format_big_size(f->length);
+	struct stat before;
 	struct stat st;
-	int r = finish_change(f, io);
+	int r = quiet_begin(f, &before);
 
-	if (r || fstat(f->fd, &st))
-		return r ? r : -errno;
-	if ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))
-		return -errno;
-	return 0;
+	if (r)
+		return r;
+	r = finish_change(f, io);
+	if (!r && (fstat(f->fd, &st) ||
+		   ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))))
+		r = -errno;
+	quiet_end(f, &before);
+	return r;
 }
 
 static int write_clean_header(struct file *f, struct io *io)

@@ -129,7 +129,8 @@ static int check_mountpoint(struct mount *m)
 	struct stat st;
 	int r = look_at(path, &st);
 
-	if (r == -ENOTCONN) {
+	/* The latter while it dies: our question was in the queue then. */
+	if (r == -ENOTCONN || r == -ECONNABORTED) {
 		r = detach_dead(path);
 		if (r)
 			return unusable(path, "a dead mount is there (unmount it first)");

@@ -118,7 +118,10 @@ struct tree_copy {
  */
 ssize_t tree_copy(struct tree *t, struct io *io, const struct tree_copy *copy);
 
-/* Somebody without the right to them changed an open file: its set-id bits go. */
+/*
+ * Somebody without the right to them changed an open file: its set-id bits go,
+ * S_ISGID where the group may run it.
+ */
 void tree_kill_set_id(struct node *node);
 int tree_fsync(struct tree *t, struct node *node, bool data_only);
 int tree_fsyncdir(struct tree *t, struct node *dir);
