@@ -171,7 +171,7 @@ static int choose_small(struct file *f, struct io *io, const struct format_heade
 	}
 	/* Let it be seen and removed: reading says EIO. */
 	take_header(f, &headers[order[0]], order[0]);
-	f->length = backing_size - FORMAT_CONTENT_START;
+	f->length = format_length(backing_size);
 	return FILE_DAMAGED;
 }
 
@@ -191,6 +191,17 @@ static int load_small(struct file *f, struct io *io, const struct format_header 
 	if (r || backing_size == format_small_size(f->length))
 		return r;
 	return f->suspect ? repair_size(f, format_small_size(f->length)) : FILE_DAMAGED;
+}
+
+/*
+ * Small content leaves the header page by way of GROWING.  Without that it is
+ * still there, however long the file was made.
+ */
+static bool has_not_moved(const struct format_header *header)
+{
+	const uint32_t flags = FORMAT_DIRTY | FORMAT_SMALL;
+
+	return (header->flags & (flags | FORMAT_GROWING)) == flags && header->length;
 }
 
 static int load_blocks(struct file *f, struct io *io, uint64_t backing_size)
@@ -242,6 +253,12 @@ int header_load(struct file *f, struct io *io)
 
 	if (backing_size < FORMAT_BLOCK_SIZE)
 		return load_small(f, io, headers, valid, backing_size);
+	if (has_not_moved(&f->header)) {
+		r = load_small(f, io, headers, valid, backing_size);
+		if (r != FILE_DAMAGED || !format_length(backing_size))
+			return r;
+		/* Headers were lost: blocks speak for themselves, no blocks do not. */
+	}
 	tags_fill(f->tags, 0, page + FORMAT_CONTENT_START);
 	return load_blocks(f, io, backing_size);
 }

@@ -812,6 +812,28 @@ static void a_dirty_file_that_was_cut_gives_no_wrong_data(void **state)
 	close(backing);
 }
 
+static void small_dirty_content_stays_however_long_the_file_is_made(void **state)
+{
+	int backing = made_of_length(3000);
+	struct file *f = file_opened(backing, true);
+	uint64_t size;
+
+	(void)state;
+	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte, but DIRTY now */
+	file_close(f);
+	size = backing_size(backing);
+	for (uint64_t longer = BLOCK - 1; longer < 3 * BLOCK; longer++) {
+		assert_int_equal(ftruncate(backing, (off_t)longer), 0);
+		assert_content_afresh(backing, &image);
+		assert_int_equal(backing_size(backing), size); /* put right by the way */
+	}
+	/* If it does not open, it is no empty file either. */
+	assert_int_equal(ftruncate(backing, BLOCK), 0);
+	flip(backing, FORMAT_CONTENT_START);
+	assert_does_not_open(backing);
+	close(backing);
+}
+
 static void another_suite_or_key_opens_nothing(void **state)
 {
 	int backing = made_of_length(100);
@@ -1063,6 +1085,7 @@ int main(void)
 		cmocka_unit_test(slots_of_two_files_do_not_mix),
 		cmocka_unit_test(a_settled_file_of_another_size_is_damage),
 		cmocka_unit_test(a_dirty_file_that_was_cut_gives_no_wrong_data),
+		cmocka_unit_test(small_dirty_content_stays_however_long_the_file_is_made),
 		cmocka_unit_test(another_suite_or_key_opens_nothing),
 		cmocka_unit_test(headers_that_change_no_content_keep_the_times),
 		cmocka_unit_test(a_file_is_bound_where_its_header_says),
