@@ -49,7 +49,7 @@ int header_write(struct file *f, struct io *io)
 	return r;
 }
 
-int header_write_quietly(struct file *f, struct io *io)
+int header_write_quietly(struct file *f, struct io *io, bool both)
 {
 	struct timespec times[2];
 	struct stat st;
@@ -58,6 +58,8 @@ int header_write_quietly(struct file *f, struct io *io)
 	if (fstat(f->fd, &st))
 		return -errno;
 	r = header_write(f, io);
+	if (!r && both)
+		(void)header_write(f, io); /* one is enough to go on with */
 	times[0] = st.st_atim;
 	times[1] = st.st_mtim;
 	(void)futimens(f->fd, times); /* another owner's file: the time moves */

@@ -51,8 +51,11 @@ int header_prepare(struct file *f, struct io *io, int *slot);
 void header_commit(struct file *f, int slot);
 /* header_prepare, write, header_commit. */
 int header_write(struct file *f, struct io *io);
-/* The same, with the file's times and mode as before. */
-int header_write_quietly(struct file *f, struct io *io);
+/*
+ * The same, with the file's times and mode as before; with both, once more in
+ * place of the header that it followed, which cannot come back then.
+ */
+int header_write_quietly(struct file *f, struct io *io, bool both);
 /* Say DIRTY on disk before the first change; durably before a new size. */
 int header_mark_dirty(struct file *f, struct io *io, bool resizes);
 /* Read both slots, choose the current one, find out the length. */

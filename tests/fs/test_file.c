@@ -925,6 +925,41 @@ static void a_file_is_bound_where_its_header_says(void **state)
 	close(backing);
 }
 
+/* Destroy one of the two headers. */
+static void lose_header(int backing, int slot)
+{
+	const uint8_t zeros[FORMAT_HEADER_SIZE] = { 0 };
+
+	assert_int_equal(pwrite(backing, zeros, sizeof(zeros), slot * FORMAT_HEADER_SIZE),
+			 FORMAT_HEADER_SIZE);
+}
+
+static void a_settled_file_has_no_older_header_to_go_back_to(void **state)
+{
+	int backing = made_of_length(10 * BLOCK);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte, but DIRTY now */
+	assert_int_equal(file_bind_both(f, io, home, there), 0);
+	file_bind_only(f, there);
+	assert_int_equal(file_settle(f, io, false), 0);
+	file_close(f);
+	backing_save(backing, &backup);
+	for (int slot = 0; slot < 2; slot++) {
+		lose_header(backing, slot);
+		assert_content_afresh(backing, &image);
+		f = file_opened(backing, false);
+		assert_true(file_is_bound(f, there));
+		assert_false(file_is_bound(f, home));
+		file_close(f);
+		assert_int_equal(ftruncate(backing, (off_t)format_big_size(5 * BLOCK)), 0);
+		assert_does_not_open(backing);
+		backing_put(backing, &backup);
+	}
+	close(backing);
+}
+
 static void an_unbound_file_is_at_home_everywhere(void **state)
 {
 	int backing = made_of_length(100);
@@ -1089,6 +1124,7 @@ int main(void)
 		cmocka_unit_test(another_suite_or_key_opens_nothing),
 		cmocka_unit_test(headers_that_change_no_content_keep_the_times),
 		cmocka_unit_test(a_file_is_bound_where_its_header_says),
+		cmocka_unit_test(a_settled_file_has_no_older_header_to_go_back_to),
 		cmocka_unit_test(an_unbound_file_is_at_home_everywhere),
 		cmocka_unit_test(binding_a_changed_file_leaves_it_dirty),
 		cmocka_unit_test(two_files_never_share_an_id),
