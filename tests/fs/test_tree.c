@@ -871,6 +871,23 @@ static void symlinks_swapped_by_hand_are_not_followed(void **state)
 	assert_int_equal(tree_readlink(tree, lookup(root, "b"), target), -EIO);
 }
 
+static void the_size_of_a_symlink_is_that_of_what_authenticates(void **state)
+{
+	char text[LINKS_STORED_MAX + 1];
+	char forged[LINKS_STORED_MAX + 8];
+	const char *name;
+
+	(void)state;
+	make_link(root, "a", "target");
+	name = stored(root, "a");
+	assert_int_equal(links_read(dir.fd, name, text), 0);
+	(void)snprintf(forged, sizeof(forged), "AAAA.%s", text);
+	assert_int_equal(unlinkat(dir.fd, name, 0), 0);
+	assert_int_equal(symlinkat(forged, dir.fd, name), 0);
+	remount();
+	assert_link(root, "a", "target"); /* the second seal opens */
+}
+
 /* A thing of a kind opens or enters as itself: 0 or -errno. */
 static int try_use(enum kind kind, struct node *in, const char *name)
 {
@@ -1507,6 +1524,7 @@ int main(void)
 		test(files_swapped_by_hand_do_not_open),
 		test(directories_swapped_by_hand_are_not_entered),
 		test(symlinks_swapped_by_hand_are_not_followed),
+		test(the_size_of_a_symlink_is_that_of_what_authenticates),
 		test(an_interrupted_rename_is_valid_in_both_places_and_no_third),
 		test(settling_leaves_a_renamed_thing_one_place),
 		test(settling_after_an_interrupted_rename_leaves_one_place),
