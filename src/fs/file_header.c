@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/secmem.h"
 
 int header_prepare(struct file *f, struct io *io, int *slot)
 {
@@ -263,4 +264,50 @@ int header_load(struct file *f, struct io *io)
 	}
 	tags_fill(f->tags, 0, page + FORMAT_CONTENT_START);
 	return load_blocks(f, io, backing_size);
+}
+
+/* ---- looking at a file that is not opened --------------------------------- */
+
+/* Wiped after each use; here because stacks may not have its alignment. */
+static _Thread_local struct cipher_key key_alone;
+
+/* Decode one slot without an io: 0, FORMAT_DAMAGED or -errno. */
+static int decode_alone(const struct store *store, const uint8_t raw[FORMAT_HEADER_SIZE],
+			struct format_header *header)
+{
+	uint8_t id[KEYS_FILE_ID_SIZE];
+	uint8_t secret[CIPHER_KEY_SIZE];
+	int r = format_header_peek(raw, id);
+
+	if (r)
+		return r;
+	keys_file(store->keys, id, secret);
+	r = cipher_key_set(&key_alone, store->suite, secret);
+	if (!r)
+		r = format_header_decode(raw, &key_alone, header);
+	secmem_wipe(secret, sizeof(secret));
+	secmem_wipe(&key_alone, sizeof(key_alone));
+	return r;
+}
+
+int file_peek_unbound(const struct store *store, int fd)
+{
+	uint8_t raw[2][FORMAT_HEADER_SIZE];
+	const struct format_header *current = NULL;
+	struct format_header headers[2];
+	int r;
+
+	if (store->suite == CIPHER_XOR)
+		return 1;
+	r = fdio_pread_full(fd, raw, sizeof(raw), 0);
+	if (r)
+		return r == -ENODATA ? 0 : r;
+	for (int i = 0; i < 2; i++) {
+		r = decode_alone(store, raw[i], &headers[i]);
+		if (r < 0)
+			return r;
+		if (!r && (!current || headers[i].sequence > current->sequence))
+			current = &headers[i];
+	}
+	return current && current->flags & FORMAT_MULTI;
 }

@@ -388,6 +388,21 @@ int tree_getattr(struct tree *t, struct node *node, struct stat *st)
 	return r;
 }
 
+struct node *tree_get_node(struct tree *t, struct node *dir, int dirfd, const char *stored,
+			   const struct stat *st, bool kernel)
+{
+	struct node *known;
+
+	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
+		return nodes_get(t->nodes, st, dir, stored, kernel);
+	known = nodes_find(t->nodes, st, dir, stored);
+	if (known)
+		nodes_unref(t->nodes, known);
+	if (!known && tree_is_unbound(t, dirfd, stored, st))
+		return nodes_get_shared(t->nodes, st, dir, stored, kernel);
+	return nodes_get(t->nodes, st, dir, stored, kernel);
+}
+
 int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry)
 {
 	int r = tree_stat_at(t, spot->dir, spot->dirfd, spot->stored.name, &entry->st);
@@ -408,7 +423,7 @@ int tree_lookup(struct tree *t, struct node *dir, const char *name, struct tree_
 	r = tree_spot_existing(t, dir, name, &spot, &entry->st);
 	if (r)
 		goto out;
-	entry->node = nodes_get(t->nodes, &entry->st, dir, spot.stored.name, true);
+	entry->node = tree_get_node(t, dir, spot.dirfd, spot.stored.name, &entry->st, true);
 	if (!entry->node)
 		r = -ENOMEM;
 	spot_put(t, &spot);

@@ -311,6 +311,12 @@ class Vaults(unittest.TestCase):
         self.assertEqual((self.path / "out" / "good").read_bytes(), b"")
         self.assertEqual(os.listdir(self.path / "out"), ["good"])
 
+    def test_a_second_name_that_nobody_allowed_is_left_out(self):
+        one = self.vault.file(b"one", b"1")
+        os.link(one, self.vault.name(b"two")[0])
+        self.assertEqual(self.decode(), 1)
+        self.assertEqual(os.listdir(self.path / "out"), ["one"])
+
     def test_a_wrong_passphrase_and_a_changed_configuration(self):
         config = self.path / "vault" / "cryptfs.conf"
         good = config.read_text()
