@@ -468,6 +468,7 @@ static int tidy(struct file *f, struct io *io)
 	return r;
 }
 
+/* To both slots: the one before is DIRTY, or names a place that is no more. */
 static int write_clean_header(struct file *f, struct io *io)
 {
 	struct format_header old = f->header;
@@ -476,7 +477,7 @@ static int write_clean_header(struct file *f, struct io *io)
 	f->header.flags &= ~(uint32_t)(FORMAT_DIRTY | FORMAT_SMALL);
 	f->header.flags |= f->small ? FORMAT_SMALL : 0;
 	f->header.length = f->length;
-	r = header_write_quietly(f, io);
+	r = header_write_quietly(f, io, true);
 	if (r)
 		f->header = old;
 	else
@@ -538,7 +539,7 @@ int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BIND
 	if (!is_xor(f) && !(f->header.flags & FORMAT_MULTI)) {
 		memcpy(f->header.bindings[0], here, FORMAT_BINDING_SIZE);
 		memcpy(f->header.bindings[1], there, FORMAT_BINDING_SIZE);
-		r = header_write_quietly(f, io);
+		r = header_write_quietly(f, io, false);
 		f->rebound = true;
 	}
 	pthread_rwlock_unlock(&f->lock);
@@ -563,7 +564,7 @@ int file_unbind(struct file *f, struct io *io)
 	if (!is_xor(f) && !(f->header.flags & FORMAT_MULTI)) {
 		f->header.flags |= FORMAT_MULTI;
 		memset(f->header.bindings, 0, sizeof(f->header.bindings));
-		r = header_write_quietly(f, io);
+		r = header_write_quietly(f, io, false);
 		if (r)
 			f->header.flags &= ~(uint32_t)FORMAT_MULTI;
 	}

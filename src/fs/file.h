@@ -142,6 +142,12 @@ int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BIND
 /* Make binding the only one, on disk with the next header: after a rename. */
 void file_bind_only(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE]);
 
+/*
+ * Whether the header of the backing file fd (borrowed, not opened here) frees it
+ * from bindings: 1, 0 (also for a damaged one) or -errno.
+ */
+int file_peek_unbound(const struct store *store, int fd);
+
 /* Free the file from bindings for good: before a second hard link. */
 int file_unbind(struct file *f, struct io *io);
 
