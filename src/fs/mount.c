@@ -8,7 +8,8 @@
  *      no secret and no /dev/fuse
  *   4  open and unlock the vault: asks for the passphrase on the terminal
  *   5  mount, then leave the terminal
- *   6  threads: supervisor of the workers, settling, trimming, control socket, receivers
+ *   6  threads: supervisor of the workers, settling, trimming, seeking, control socket,
+ *      receivers
  *
  * It ends the other way round: what the kernel still holds (it is written out
  * while requests are served), control socket, trimming (while they are, too),
@@ -42,6 +43,7 @@
 #include "fs/exitcode.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
+#include "fs/seek.h"
 #include "fs/status.h"
 #include "fs/trim.h"
 #include "fs/vault.h"
@@ -128,7 +130,8 @@ static int check_mountpoint(struct mount *m)
 	struct stat st;
 	int r = look_at(path, &st);
 
-	if (r == -ENOTCONN) {
+	/* The latter while it dies: our question was in the queue then. */
+	if (r == -ENOTCONN || r == -ECONNABORTED) {
 		r = detach_dead(path);
 		if (r)
 			return unusable(path, "a dead mount is there (unmount it first)");
@@ -560,6 +563,8 @@ static int serve(struct mount *m)
 	if (!r)
 		r = trim_start(&m->context, m->mountpoint, m->o->max_nodes, &m->trim);
 	if (!r)
+		r = seek_start(&m->context, &m->context.seek);
+	if (!r)
 		start_control(m);
 	if (!r)
 		r = loop_start(m->session, &m->context.device, &m->store, SIGUSR2, &m->loop);
@@ -579,7 +584,9 @@ static void stop(struct mount *m)
 {
 	control_stop(m->control);
 	trim_stop(m->trim);
+	seek_stop(m->context.seek);
 	loop_stop(m->loop);
+	seek_free(m->context.seek);
 	trim_free(m->trim);
 	if (m->mounted) {
 		device_detach(&m->context.device);
