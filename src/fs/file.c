@@ -472,12 +472,18 @@ static int tidy(struct file *f, struct io *io)
 static int write_clean_header(struct file *f, struct io *io)
 {
 	struct format_header old = f->header;
-	int r;
+	struct stat before;
+	int r = quiet_begin(f, &before);
 
+	if (r)
+		return r;
 	f->header.flags &= ~(uint32_t)(FORMAT_DIRTY | FORMAT_SMALL);
 	f->header.flags |= f->small ? FORMAT_SMALL : 0;
 	f->header.length = f->length;
-	r = header_write_quietly(f, io, true);
+	r = header_write(f, io);
+	if (!r)
+		(void)header_write(f, io); /* one is enough to go on with */
+	quiet_end(f, &before);
 	if (r)
 		f->header = old;
 	else
@@ -539,7 +545,7 @@ int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BIND
 	if (!is_xor(f) && !(f->header.flags & FORMAT_MULTI)) {
 		memcpy(f->header.bindings[0], here, FORMAT_BINDING_SIZE);
 		memcpy(f->header.bindings[1], there, FORMAT_BINDING_SIZE);
-		r = header_write_quietly(f, io, false);
+		r = header_write_quietly(f, io);
 		f->rebound = true;
 	}
 	pthread_rwlock_unlock(&f->lock);
@@ -564,7 +570,7 @@ int file_unbind(struct file *f, struct io *io)
 	if (!is_xor(f) && !(f->header.flags & FORMAT_MULTI)) {
 		f->header.flags |= FORMAT_MULTI;
 		memset(f->header.bindings, 0, sizeof(f->header.bindings));
-		r = header_write_quietly(f, io, false);
+		r = header_write_quietly(f, io);
 		if (r)
 			f->header.flags &= ~(uint32_t)FORMAT_MULTI;
 	}

@@ -70,7 +70,7 @@ void quiet_end(struct file *f, const struct stat *before)
 		(void)fchmod(f->fd, before->st_mode & 07777);
 }
 
-int header_write_quietly(struct file *f, struct io *io, bool both)
+int header_write_quietly(struct file *f, struct io *io)
 {
 	struct stat before;
 	int r = quiet_begin(f, &before);
@@ -78,8 +78,6 @@ int header_write_quietly(struct file *f, struct io *io, bool both)
 	if (r)
 		return r;
 	r = header_write(f, io);
-	if (!r && both)
-		(void)header_write(f, io); /* one is enough to go on with */
 	quiet_end(f, &before);
 	return r;
 }

@@ -60,11 +60,8 @@ int header_write(struct file *f, struct io *io);
  */
 int quiet_begin(struct file *f, struct stat *before);
 void quiet_end(struct file *f, const struct stat *before);
-/*
- * header_write between them; with both, once more in place of the header that
- * it followed, which cannot come back then.
- */
-int header_write_quietly(struct file *f, struct io *io, bool both);
+/* header_write between them. */
+int header_write_quietly(struct file *f, struct io *io);
 /* Say DIRTY on disk before the first change; durably before a new size. */
 int header_mark_dirty(struct file *f, struct io *io, bool resizes);
 /* Read both slots, choose the current one, find out the length. */

@@ -39,6 +39,7 @@
 #include "base/secmem.h"
 #include "fs/bdi.h"
 #include "fs/control.h"
+#include "fs/dirrec.h"
 #include "fs/exitcode.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
@@ -299,6 +300,19 @@ static int open_vault(struct mount *m)
 	return status;
 }
 
+/* A new vault has a record in its tree: one without anything is not the tree that it had. */
+static int check_root(const struct mount *m)
+{
+	struct format_dir_record record;
+	int r = dirrec_read(vault_tree_fd(m->vault), m->store.keys, true, &record);
+
+	if (r != DIRREC_MISSING)
+		return 0; /* what else is wrong shows */
+	log_error("cannot open %s: all that was in tree/ is gone (restore it from a backup)",
+		  m->o->vault);
+	return STATUS_DAMAGED;
+}
+
 static int load_tree(struct mount *m)
 {
 	struct vault_info info;
@@ -312,6 +326,9 @@ static int load_tree(struct mount *m)
 	m->store.suite = info.suite;
 	m->store.read_only = m->read_only;
 	m->store.alone = !m->o->allow_other;
+	r = check_root(m);
+	if (r)
+		return r;
 	r = tree_new(&m->store, vault_tree_fd(m->vault), &m->tree);
 	if (!r)
 		return 0;
