@@ -60,6 +60,9 @@ bool file_writable(const struct file *f);
  */
 void file_count_reads(struct file *f);
 
+/* Bytes of plaintext, as the header says; after a death the backing size may not. */
+uint64_t file_length(struct file *f);
+
 /* The backing descriptor, borrowed, for fstat and the like. */
 int file_fd(const struct file *f);
 

@@ -157,6 +157,8 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		(void)fuse_reply_entry(req, &none);
 		return;
 	}
+	if (!r)
+		tree_correct_size(tree_of(req), my_io, &entry);
 	reply_entry(req, r, &entry);
 }
 
@@ -204,6 +206,16 @@ static bool only_tells_times(fuse_req_t req, int to_set)
 	return context(req)->writeback && to_set == (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME);
 }
 
+/*
+ * The kernel goes on to tell the time of a file after its last name is gone.
+ * Nobody can see it; but an error would be kept for whoever syncs next.
+ */
+static int forget_times(const struct node *node, struct stat *st)
+{
+	*st = (struct stat){ .st_ino = node->ino, .st_mode = node->type };
+	return 0;
+}
+
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 			struct fuse_file_info *fi)
 {
@@ -231,6 +243,8 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	r = tree_setattr(c->tree, my_io, node, &wanted, valid, &st);
 	if (r == -EPERM && fi && only_tells_times(req, to_set))
 		r = tree_getattr(c->tree, node, &st);
+	else if (r == -ESTALE && !fi && only_tells_times(req, to_set))
+		r = forget_times(node, &st);
 	reply_attr(req, ino, r, &st);
 }
 
@@ -531,8 +545,10 @@ static ssize_t add_plus(fuse_req_t req, struct listing *l, const struct listing_
 		if (r && r != -EACCES)
 			return r;
 		/* Who may only read the directory sees names. */
-		if (!r)
+		if (!r) {
+			tree_correct_size(tree_of(req), my_io, &entry);
 			e = param_of(req, &entry);
+		}
 	}
 	return (ssize_t)fuse_add_direntry_plus(req, buf, room, item->name, &e, item->next);
 }

@@ -116,7 +116,7 @@ static int dir_binding(struct tree *t, struct node *dir, uint8_t binding[FORMAT_
 	return r;
 }
 
-/* True if a directory holds nothing at all. */
+/* True if a directory holds nothing at all, but perhaps the file for a record. */
 static bool is_bare(int dirfd)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -125,7 +125,8 @@ static bool is_bare(int dirfd)
 	bool bare = d;
 
 	while (d && bare && (entry = readdir(d)))
-		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+		       !strcmp(entry->d_name, DIRREC_FILE);
 	if (d)
 		(void)closedir(d);
 	else

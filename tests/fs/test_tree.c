@@ -1109,18 +1109,51 @@ static void a_settled_tree_has_no_dirty_file(void **state)
 	}
 }
 
+/* Cut, but for the last call of it; the header knows how long the file is. */
+static void a_cut_that_a_death_stopped_shows_in_the_size(void **state)
+{
+	static char content[1000];
+	struct stat shorter = { .st_size = 500 };
+	struct tree_entry entry;
+	struct node *f;
+	int fd;
+
+	(void)state;
+	memset(content, 'x', sizeof(content) - 1);
+	f = make_file(root, "f", content);
+	assert_int_equal(tree_setattr(tree, io, f, &shorter, TREE_SET_SIZE, &entry.st), 0);
+	fd = openat(dir.fd, stored(root, "f"), O_WRONLY | O_CLOEXEC);
+	assert_int_equal(ftruncate(fd, FORMAT_CONTENT_START + 999), 0);
+	close(fd);
+	remount();
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(tree_lookup(tree, root, "f", &entry), 0);
+		tree_correct_size(tree, io, &entry);
+		assert_int_equal(entry.st.st_size, 500);
+	}
+	content[500] = '\0';
+	assert_file(root, "f", content);
+}
+
 /* ---- records of directories ---------------------------------------------------------------- */
 
 static void a_directory_made_half_is_adopted(void **state)
 {
+	static const char *const names[] = { "bare", "with a file for the record" };
 	struct node *d;
+	char path[PATH_MAX];
 
 	(void)state;
-	assert_int_equal(mkdirat(dir.fd, stored(root, "d"), 0700), 0);
-	d = lookup(root, "d");
-	make_file(d, "f", "content");
-	remount();
-	assert_file(lookup(root, "d"), "f", "content");
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(mkdirat(dir.fd, stored(root, names[i]), 0700), 0);
+		(void)snprintf(path, sizeof(path), "%s/" DIRREC_FILE, stored(root, names[i]));
+		if (i)
+			tempdir_write(&dir, path, "", 0);
+		d = lookup(root, names[i]);
+		make_file(d, "f", "content");
+		remount();
+		assert_file(lookup(root, names[i]), "f", "content");
+	}
 }
 
 static void a_directory_with_entries_and_no_record_is_damage(void **state)
@@ -1621,6 +1654,7 @@ int main(void)
 		test(a_rename_that_failed_leaves_one_place_when_settled),
 		test(exchanged_things_have_one_place_when_settled),
 		test(a_settled_tree_has_no_dirty_file),
+		test(a_cut_that_a_death_stopped_shows_in_the_size),
 		test(a_directory_made_half_is_adopted),
 		test(a_directory_with_entries_and_no_record_is_damage),
 		test(a_record_is_repaired_from_its_copy),
