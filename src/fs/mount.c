@@ -264,6 +264,21 @@ static int create_vault(const struct mount *m, struct vault_secret *secret)
 	return r ? exitcode_report_vault("create", m->o->vault, r) : 0;
 }
 
+/* What cannot be written, for this reason, can perhaps be read. */
+static int open_read_only(struct mount *m, int why)
+{
+	const char *path = m->o->vault;
+	int r = vault_open(path, VAULT_SHARED, &m->vault);
+
+	if (r)
+		return r;
+	m->read_only = true;
+	log_warn("%s: mounting read-only: %s", path,
+		 why == -EROFS ? "it is on a read-only filesystem"
+			       : "no permission to write there");
+	return 0;
+}
+
 static int open_vault(struct mount *m)
 {
 	struct vault_secret secret = { 0 };
@@ -273,11 +288,8 @@ static int open_vault(struct mount *m)
 
 	m->read_only = m->o->read_only;
 	r = vault_open(path, m->read_only ? VAULT_SHARED : VAULT_EXCLUSIVE, &m->vault);
-	if (r == -EROFS) {
-		log_warn("%s is on a read-only filesystem: mounting it read-only", path);
-		m->read_only = true;
-		r = vault_open(path, VAULT_SHARED, &m->vault);
-	}
+	if (r == -EROFS || r == -EACCES)
+		r = open_read_only(m, r);
 	if (offers_to_create(m, r)) {
 		status = create_vault(m, &secret);
 		if (!status)
