@@ -87,6 +87,35 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 /* Cut or extend (by a hole) to length. */
 int file_truncate(struct file *f, struct io *io, uint64_t length, uint64_t *bad);
 
+enum file_range_kind {
+	FILE_RESERVE, /* let there be space for it; what is there stays */
+	FILE_ZERO,    /* zeros, with space for something else */
+	FILE_PUNCH,   /* zeros; the space of whole blocks is given back */
+};
+
+struct file_range {
+	enum file_range_kind kind;
+	uint64_t offset;
+	uint64_t size;
+	bool extend; /* a file that ends before becomes as long */
+};
+
+/*
+ * As fallocate(2): -EOPNOTSUPP where the backing filesystem cannot reserve
+ * space.  After a failure a part may be zeros already.
+ */
+int file_allocate(struct file *f, struct io *io, const struct file_range *range, uint64_t *bad);
+
+/*
+ * The first byte from offset on that lies in a hole (the end of the file is
+ * one), or in none: 0, -ENXIO if offset is behind the end or only holes
+ * follow, or -errno.  A hole may be taken for zeros, never the other way.
+ */
+int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found);
+
+/* Bytes of content. */
+uint64_t file_length(struct file *f);
+
 /* Make what was written durable. */
 int file_sync(struct file *f, bool data_only);
 

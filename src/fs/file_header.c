@@ -49,21 +49,35 @@ int header_write(struct file *f, struct io *io)
 	return r;
 }
 
-int header_write_quietly(struct file *f, struct io *io)
+int quiet_begin(struct file *f, struct stat *before)
 {
-	struct timespec times[2];
-	struct stat st;
-	int r;
+	return fstat(f->fd, before) ? -errno : 0;
+}
 
-	if (fstat(f->fd, &st))
-		return -errno;
-	r = header_write(f, io);
-	times[0] = st.st_atim;
-	times[1] = st.st_mtim;
+void quiet_end(struct file *f, const struct stat *before)
+{
+	struct timespec times[2] = { before->st_atim, before->st_mtim };
+	struct stat now;
+
+	if (fstat(f->fd, &now) || (now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
+				   now.st_mtim.tv_nsec == before->st_mtim.tv_nsec &&
+				   now.st_mode == before->st_mode))
+		return;
 	(void)futimens(f->fd, times); /* another owner's file: the time moves */
 	/* Writing took these away, unless we are privileged. */
-	if (st.st_mode & (S_ISUID | S_ISGID))
-		(void)fchmod(f->fd, st.st_mode & 07777);
+	if (before->st_mode & (S_ISUID | S_ISGID))
+		(void)fchmod(f->fd, before->st_mode & 07777);
+}
+
+int header_write_quietly(struct file *f, struct io *io)
+{
+	struct stat before;
+	int r = quiet_begin(f, &before);
+
+	if (r)
+		return r;
+	r = header_write(f, io);
+	quiet_end(f, &before);
 	return r;
 }
 

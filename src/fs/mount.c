@@ -9,7 +9,8 @@
  *   4  open and unlock the vault: asks for the passphrase on the terminal
  *   5  mount, then leave the terminal
  *   6  open what is needed outside of the vault, and be confined
- *   7  threads: supervisor of the workers, settling, trimming, control socket, receivers
+ *   7  threads: supervisor of the workers, settling, trimming, seeking, control socket,
+ *      receivers
  *
  * It ends the other way round: what the kernel still holds (it is written out
  * while requests are served), control socket, trimming (while they are, too),
@@ -43,6 +44,7 @@
 #include "fs/exitcode.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
+#include "fs/seek.h"
 #include "fs/status.h"
 #include "fs/trim.h"
 #include "fs/unmounter.h"
@@ -114,7 +116,8 @@ static int check_mountpoint(struct mount *m)
 	struct stat st;
 	int r = look_at(path, &st);
 
-	if (r == -ENOTCONN) {
+	/* The latter while it dies: our question was in the queue then. */
+	if (r == -ENOTCONN || r == -ECONNABORTED) {
 		log_warn("%s: an earlier mount died there; unmounting it", path);
 		r = unmounter_run(path);
 		if (r)
@@ -582,6 +585,8 @@ static int serve(struct mount *m)
 		r = start_settling(m);
 	if (!r)
 		r = trim_start(m->trim);
+	if (!r)
+		r = seek_start(&m->context, &m->context.seek);
 	if (!r && m->control)
 		r = control_start(m->control);
 	if (!r)
@@ -612,7 +617,9 @@ static void stop(struct mount *m)
 {
 	control_stop(m->control);
 	trim_stop(m->trim);
+	seek_stop(m->context.seek);
 	loop_stop(m->loop);
+	seek_free(m->context.seek);
 	trim_free(m->trim);
 	if (m->mounted) {
 		device_detach(&m->context.device);

@@ -98,4 +98,9 @@ int tree_allow_special(struct tree *t, const struct spot *spot, mode_t mode, dev
 int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct links_place *here,
 		     const struct links_place *there, char *text);
 
+/* tree_xattr.c */
+
+/* Give the symlink `to` the attributes of the symlink `from`, as far as we may. */
+void tree_copy_attributes(int dirfd, const char *from, const char *to);
+
 #endif /* FS_TREE_INTERNAL_H */

@@ -320,11 +320,16 @@ int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset
 
 void tree_kill_set_id(struct node *node)
 {
-	const mode_t set_id = S_ISUID | S_ISGID;
+	mode_t set_id = S_ISUID;
 	struct stat st;
 
+	if (fstat(file_fd(node->file), &st))
+		return;
+	/* Where nobody of the group may run it, S_ISGID is no right to lose. */
+	if (st.st_mode & S_IXGRP)
+		set_id |= S_ISGID;
 	/* Unless we are privileged, writing took them away already. */
-	if (!fstat(file_fd(node->file), &st) && st.st_mode & set_id)
+	if (st.st_mode & set_id)
 		(void)!fchmod(file_fd(node->file), st.st_mode & 07777 & ~set_id);
 }
 

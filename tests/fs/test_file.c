@@ -870,6 +870,46 @@ static void headers_that_change_no_content_keep_the_times(void **state)
 	close(backing);
 }
 
+static void truncating_to_the_same_length_moves_the_time(void **state)
+{
+	const struct timespec past[2] = { { 1000, 7 }, { 2000, 123456789 } };
+	static const uint64_t lengths[] = { 0, 100, 5000, 8192 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		int backing = made_of_length(lengths[i]);
+		struct file *f = file_opened(backing, true);
+		uint64_t bad;
+
+		assert_int_equal(futimens(backing, past), 0);
+		assert_int_equal(file_truncate(f, io, lengths[i], &bad), 0);
+		assert_int_not_equal(mtime_of(backing).tv_sec, past[1].tv_sec);
+		file_close(f);
+		close(backing);
+	}
+}
+
+/* After a death settling goes over all entries and writes those it can tell apart now. */
+static void settling_what_a_dead_writer_left_keeps_the_times(void **state)
+{
+	const struct timespec past[2] = { { 1000, 7 }, { 2000, 123456789 } };
+	int backing = made_of_length(5000);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(write_fill(f, 0, 10, 1), 0);
+	assert_int_equal(write_fill(f, 0, 10, 2), 0);
+	file_close(f);
+	f = file_opened(backing, false);
+	assert_true(file_is_suspect(f));
+	assert_int_equal(futimens(backing, past), 0);
+	assert_int_equal(file_settle(f, io, false), 0);
+	assert_false(file_is_suspect(f));
+	assert_mtime(backing, past[1]);
+	file_close(f);
+	close(backing);
+}
+
 static void a_file_is_bound_where_its_header_says(void **state)
 {
 	int backing = made_of_length(100);
@@ -1065,6 +1105,8 @@ int main(void)
 		cmocka_unit_test(a_dirty_file_that_was_cut_gives_no_wrong_data),
 		cmocka_unit_test(another_suite_or_key_opens_nothing),
 		cmocka_unit_test(headers_that_change_no_content_keep_the_times),
+		cmocka_unit_test(truncating_to_the_same_length_moves_the_time),
+		cmocka_unit_test(settling_what_a_dead_writer_left_keeps_the_times),
 		cmocka_unit_test(a_file_is_bound_where_its_header_says),
 		cmocka_unit_test(an_unbound_file_is_at_home_everywhere),
 		cmocka_unit_test(binding_a_changed_file_leaves_it_dirty),
