@@ -134,18 +134,23 @@ static bool is_bare(int dirfd)
 	return bare;
 }
 
-/* A directory whose making or removal a death cut off starts anew. */
+/*
+ * A directory whose making or removal a death cut off starts anew; one that may
+ * only be read is empty, and needs no record.
+ */
 static int adopt(struct tree *t, struct node *dir, int fd,
 		 const uint8_t binding[FORMAT_BINDING_SIZE], struct format_dir_record *record)
 {
 	bool in_xattr;
 
-	if (t->store->read_only || !is_bare(fd))
+	if (!is_bare(fd))
 		return DIRREC_MISSING;
 	memset(record, 0, sizeof(*record));
 	memcpy(record->bindings[0], binding, FORMAT_BINDING_SIZE);
 	if (getrandom(record->id, sizeof(record->id), 0) != sizeof(record->id))
 		return -EIO;
+	if (t->store->read_only)
+		return 0;
 	dir->record_unsynced = true;
 	return dirrec_write(fd, t->keys, record, &in_xattr);
 }
