@@ -6,6 +6,7 @@
 #include "fs/file_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -49,32 +50,43 @@ enum { ZERO_PAGES = 256 };
  * Zeros have to be there as ciphertext: a hole would read as the key.  They
  * are the same on every page, and are made beside the payload of a write.
  */
-static int append_zeros(struct file *f, struct io *io, uint64_t length)
+int xor_zero(struct file *f, struct io *io, uint64_t from, uint64_t to)
 {
 	uint8_t *page = io->data + IO_EDGE;
 	int r;
 
 	memset(page, 0, FORMAT_BLOCK_SIZE);
 	r = run(f, io, IO_EDGE, 0, FORMAT_BLOCK_SIZE);
-	while (!r && f->length < length) {
+	while (!r && from < to) {
 		struct iovec iov[ZERO_PAGES];
-		uint64_t end = f->length;
+		uint64_t end = from;
 		size_t n = 0;
 
-		while (n < ZERO_PAGES && end < length) {
+		while (n < ZERO_PAGES && end < to) {
 			size_t skip = (size_t)(end % FORMAT_BLOCK_SIZE);
 			size_t size = FORMAT_BLOCK_SIZE - skip;
 
-			if (size > length - end)
-				size = (size_t)(length - end);
+			if (size > to - end)
+				size = (size_t)(to - end);
 			iov[n++] = (struct iovec){ page + skip, size };
 			end += size;
 		}
-		r = fdio_pwritev_full(f->fd, iov, n, (off_t)f->length);
-		if (!r)
+		r = fdio_pwritev_full(f->fd, iov, n, (off_t)from);
+		if (!r && end > f->length)
 			f->length = end;
+		from = end;
 	}
 	return r;
+}
+
+static int append_zeros(struct file *f, struct io *io, uint64_t length)
+{
+	return xor_zero(f, io, f->length, length);
+}
+
+int xor_reserve(struct file *f, uint64_t from, uint64_t to)
+{
+	return fallocate(f->fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from)) ? -errno : 0;
 }
 
 int xor_resize(struct file *f, struct io *io, uint64_t length)

@@ -106,7 +106,28 @@ int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset,
 	      const void **data, size_t *done);
 int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
 	       bool append);
-/* Somebody without the right to them changed an open file: its set-id bits go. */
+/* As file_allocate and file_seek. */
+int tree_allocate(struct tree *t, struct io *io, struct node *node, const struct file_range *range);
+int tree_seek(struct node *node, uint64_t offset, bool hole, uint64_t *found);
+
+enum { TREE_COPY_MAX = 16 * 1024 * 1024 }; /* bytes at once, so that a signal is not kept waiting */
+
+struct tree_copy {
+	struct node *from, *to; /* both open, to for writing; may be one, if nothing overlaps */
+	uint64_t from_offset, to_offset;
+	uint64_t size;
+};
+
+/*
+ * Copy a range from file to file, holes of whole blocks as holes: how many
+ * bytes, which may be fewer and is 0 at the end of the source; or -errno.
+ */
+ssize_t tree_copy(struct tree *t, struct io *io, const struct tree_copy *copy);
+
+/*
+ * Somebody without the right to them changed an open file: its set-id bits go,
+ * S_ISGID where the group may run it.
+ */
 void tree_kill_set_id(struct node *node);
 int tree_fsync(struct tree *t, struct node *node, bool data_only);
 int tree_fsyncdir(struct tree *t, struct node *dir);

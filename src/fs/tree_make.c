@@ -26,7 +26,7 @@ static int inherit(int dirfd, const struct caller *caller, gid_t *gid, bool *set
 	return 0;
 }
 
-/* Give what was made at spot to its owner; a directory also its final mode. */
+/* Give what was made at spot to its owner, and the mode that it still lacks. */
 static int give_away(const struct tree *t, const struct spot *spot, const struct caller *caller,
 		     mode_t mode)
 {
@@ -39,9 +39,10 @@ static int give_away(const struct tree *t, const struct spot *spot, const struct
 	if (t->privileged && (caller->uid || gid) &&
 	    fchownat(spot->dirfd, spot->stored.name, caller->uid, gid, AT_SYMLINK_NOFOLLOW))
 		return -errno;
-	if (!S_ISDIR(mode) || (mode & 0700) == 0700)
+	if (S_ISDIR(mode) ? (mode & 0700) == 0700 : !(mode & (S_ISUID | S_ISGID)))
 		return 0;
-	mode |= setgid ? S_ISGID : 0;
+	if (S_ISDIR(mode) && setgid)
+		mode |= S_ISGID;
 	return fchmodat(spot->dirfd, spot->stored.name, mode & 07777, AT_SYMLINK_NOFOLLOW) ? -errno
 											   : 0;
 }
@@ -369,6 +370,8 @@ static int unbind(struct tree *t, struct io *io, struct node *node)
 	if (r)
 		return r;
 	r = file_unbind(node->file, io);
+	if (!r)
+		nodes_share(t->nodes, node);
 	tree_file_put(t, node);
 	return r;
 }
