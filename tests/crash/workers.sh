@@ -67,8 +67,8 @@ again() {
 verify() {
 	local job="--rw=randrw --bsrange=1k-256k --size=4m --verify=crc32c --verify_fatal=1"
 	# shellcheck disable=SC2086
-	timeout "$patience" fio --minimal --directory="$mnt" --ioengine=psync $job --name=cached \
-		--name=direct $job --bsrange=4k-256k --blockalign=4k --direct=1 >"$work/fio" 2>&1 ||
+	(cd "$work" && timeout "$patience" fio --minimal --directory="$mnt" --ioengine=psync $job --name=cached \
+		--name=direct $job --bsrange=4k-256k --blockalign=4k --direct=1) >"$work/fio" 2>&1 ||
 		fail "fio: $(tail -n 5 "$work/fio")"
 }
 

@@ -75,6 +75,22 @@ refused "not connected" timeout 10 stat "$mnt"
 unmount_at_once
 nothing_left
 
+step "a mount that dies while the next one asks whether it lives"
+mount_vault
+daemon=$(daemon_process)
+kill -STOP "$daemon"
+"$CRYPTFS_MOUNT" "$vault" "$mnt" -o "$(options_with)" </dev/null &
+asking=$!
+started+=("$asking")
+asleep() {
+	[ "$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$asking/status")" = S ]
+}
+await 60 asleep || fail "the second mount does not wait for the answer of the first"
+kill -KILL "$daemon"
+wait "$asking" || fail "the second mount does not clear away the first"
+touch "$mnt/alive"
+unmount_vault
+
 step "so many processes are forbidden: the mount works without helpers"
 if as_root; then
 	# A limit on processes does not bind root.
