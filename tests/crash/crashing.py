@@ -46,6 +46,8 @@ def new_vault():
     keys = decode.Keys(os.urandom(32), decode.SUITES[CIPHER])
     passphrase = pathlib.Path(PASSFILE).read_bytes().split(b"\n")[0]
     os.makedirs(VAULT + "/tree", 0o700)
+    with open(VAULT + "/tree/.cryptfs-dir", "xb") as f:
+        f.write(seal.record(keys, os.urandom(16), keys.binding(decode.ROOT, b"")))
     for name in ("cryptfs.conf", "cryptfs.conf.bak"):
         with open(os.path.join(VAULT, name), "x") as f:
             json.dump(seal.config(keys, CIPHER, passphrase), f)
