@@ -197,11 +197,16 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 /*
  * With writeback the kernel tells by these two, and no others, what the time
  * of a change is that it has written out.  Whoever may write another owner's
- * file may not set its times; close() and fsync() must not fail for that.
+ * file may not set its times; close() and fsync() must not fail for that.  Nor
+ * may sync() because the kernel speaks of a file that is no more.
  */
-static bool only_tells_times(fuse_req_t req, int to_set)
+static bool forgive_times(fuse_req_t req, struct node *node, int to_set, int r, struct stat *st)
 {
-	return context(req)->writeback && to_set == (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME);
+	if (!context(req)->writeback || to_set != (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME))
+		return false;
+	if (r == -ESTALE)
+		*st = (struct stat){ .st_ino = node->ino, .st_mode = node->type };
+	return r == -ESTALE || (r == -EPERM && !tree_getattr(tree_of(req), node, st));
 }
 
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -229,8 +234,8 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		wanted.st_mtim.tv_nsec = UTIME_NOW;
 	r = tree_setattr(c->tree, my_io, node, &wanted, valid, &st);
-	if (r == -EPERM && fi && only_tells_times(req, to_set))
-		r = tree_getattr(c->tree, node, &st);
+	if (r && forgive_times(req, node, to_set, r, &st))
+		r = 0;
 	reply_attr(req, ino, r, &st);
 }
 
