@@ -337,7 +337,11 @@ static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	struct tree *t = tree_of(req);
 	struct fuse_entry_param e;
 	struct tree_entry entry;
-	int r = tree_create(t, my_io, node_of(req, parent), name, mode, &caller, &entry);
+	/* Of wire_translate: a file without a name. */
+	int r = strcmp(name, "/") != 0
+			? tree_create(t, my_io, node_of(req, parent), name, mode, &caller, &entry)
+			: tree_create_nameless(t, my_io, node_of(req, parent), mode, &caller,
+					       &entry);
 
 	if (r) {
 		reply_result(req, r);

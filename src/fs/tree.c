@@ -281,17 +281,28 @@ int tree_spot_existing(struct tree *t, struct node *dir, const char *name, struc
 
 /* ---- attributes ---------------------------------------------------------- */
 
-/* Bytes of a symlink's target, from the length of what is stored. */
-static off_t link_size(int dirfd, const char *stored)
+/*
+ * The length of the first seal in what is stored, size bytes.  Two have a dot
+ * between them; only where that could be is the symlink read, as that counts
+ * as an access.
+ */
+static size_t seal_length(int dirfd, const char *stored, size_t size)
 {
+	enum { SHORTEST = (CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE + 1) / 3 * 4 + 3 };
 	char text[LINKS_TEXT_MAX + 1];
-	char *dot;
-	size_t size;
 
-	if (links_read(dirfd, stored, text))
-		return 0;
-	dot = strchr(text, '.');
-	size = dot ? (size_t)(dot - text) : strlen(text);
+	if (size > 1 && (size % 2 == 0 || size <= 2 * SHORTEST))
+		return size;
+	if (size > 1 && size % 4 == 1)
+		return size / 2;
+	return links_read(dirfd, stored, text) ? 0 : strcspn(text, ".");
+}
+
+/* Bytes of a symlink's target, from the length of what is stored. */
+static off_t link_size(int dirfd, const char *stored, off_t stored_size)
+{
+	size_t size = seal_length(dirfd, stored, (size_t)stored_size);
+
 	size = size / 4 * 3 + (size % 4 ? size % 4 - 1 : 0);
 	return size > CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE
 		       ? (off_t)(size - CIPHER_NONCE_SIZE - CIPHER_TAG_SIZE)
@@ -302,7 +313,7 @@ static off_t link_size(int dirfd, const char *stored)
 static void fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st)
 {
 	if (S_ISLNK(st->st_mode)) {
-		st->st_size = link_size(dirfd, stored);
+		st->st_size = link_size(dirfd, stored, st->st_size);
 	} else if (S_ISREG(st->st_mode)) {
 		st->st_blksize = BLKSIZE;
 		if (t->store->suite != CIPHER_XOR)
@@ -362,13 +373,29 @@ static int stat_open_file(struct tree *t, struct node *node, struct stat *st)
 	return r;
 }
 
+/* A FIFO, link or the like whose last name is gone. */
+static int stat_held(struct tree *t, struct node *node, struct stat *st)
+{
+	int r = -ESTALE;
+
+	if (node->type == S_IFREG || node->type == S_IFDIR)
+		return r;
+	lock_take(&node->lock);
+	if (node->held_fd >= 0)
+		r = fstat(node->held_fd, st) ? -errno : 0;
+	if (!r)
+		fix_size(t, node->held_fd, "", st);
+	lock_drop(&node->lock);
+	return r;
+}
+
 static int stat_by_name(struct tree *t, struct node *node, struct stat *st)
 {
 	struct location at;
 	int r = nodes_locate(t->nodes, node, &at);
 
 	if (r)
-		return r;
+		return r == -ESTALE ? stat_held(t, node, st) : r;
 	r = tree_stat_at(t, at.parent, at.dirfd, at.name, st);
 	if (!r && (st->st_ino != node->ino || (st->st_mode & S_IFMT) != node->type))
 		r = -ESTALE;
@@ -427,14 +454,37 @@ out:
 
 /* A node by descriptor (the open file's) or by directory and name. */
 struct handle {
-	int fd; /* of the open file, or -1 */
+	int fd;	    /* of the open file, or -1 */
+	int own_fd; /* what at.name, a path, leads to; or -1 */
+	int flag;   /* for calls with at: AT_SYMLINK_NOFOLLOW, or 0 for such a path */
 	bool located;
 	struct location at;
 };
 
+/* What is held though its last name is gone, by way of its descriptor. */
+static int handle_held(struct node *node, struct handle *h)
+{
+	if (node->type == S_IFREG || node->type == S_IFDIR)
+		return -ESTALE;
+	lock_take(&node->lock);
+	if (node->held_fd >= 0)
+		h->own_fd = fcntl(node->held_fd, F_DUPFD_CLOEXEC, 3);
+	lock_drop(&node->lock);
+	if (h->own_fd < 0)
+		return -ESTALE;
+	h->at.dirfd = AT_FDCWD;
+	h->flag = 0;
+	(void)snprintf(h->at.name, sizeof(h->at.name), "/proc/self/fd/%d", h->own_fd);
+	return 0;
+}
+
 static int handle_get(struct tree *t, struct node *node, struct handle *h)
 {
+	int r;
+
 	h->fd = -1;
+	h->own_fd = -1;
+	h->flag = AT_SYMLINK_NOFOLLOW;
 	h->located = false;
 	if (node == nodes_root(t->nodes)) {
 		h->at.dirfd = t->root_fd;
@@ -447,13 +497,15 @@ static int handle_get(struct tree *t, struct node *node, struct handle *h)
 	lock_drop(&node->lock);
 	if (h->fd >= 0)
 		return 0;
-	h->located = true;
-	return nodes_locate(t->nodes, node, &h->at);
+	r = nodes_locate(t->nodes, node, &h->at);
+	h->located = !r;
+	return r == -ESTALE ? handle_held(node, h) : r;
 }
 
 static void handle_put(struct tree *t, struct handle *h)
 {
 	fdio_close(h->fd);
+	fdio_close(h->own_fd);
 	if (h->located)
 		location_put(t->nodes, &h->at);
 }
@@ -500,7 +552,7 @@ static int access_node(struct tree *t, struct node *node, int mask)
 	r = handle_get(t, node, &h); /* without a name, but open */
 	if (r)
 		return r;
-	r = access_fd(h.fd, mask);
+	r = access_fd(h.fd >= 0 ? h.fd : h.own_fd, mask);
 	handle_put(t, &h);
 	return r;
 }
@@ -526,7 +578,7 @@ static int set_owner(const struct handle *h, const struct stat *attr, unsigned i
 	uid_t uid = valid & TREE_SET_UID ? attr->st_uid : (uid_t)-1;
 	gid_t gid = valid & TREE_SET_GID ? attr->st_gid : (gid_t)-1;
 	int r = h->fd >= 0 ? fchown(h->fd, uid, gid)
-			   : fchownat(h->at.dirfd, h->at.name, uid, gid, AT_SYMLINK_NOFOLLOW);
+			   : fchownat(h->at.dirfd, h->at.name, uid, gid, h->flag);
 
 	return r ? -errno : 0;
 }
@@ -534,8 +586,7 @@ static int set_owner(const struct handle *h, const struct stat *attr, unsigned i
 static int set_mode(const struct handle *h, const struct stat *attr)
 {
 	mode_t mode = attr->st_mode & 07777;
-	int r = h->fd >= 0 ? fchmod(h->fd, mode)
-			   : fchmodat(h->at.dirfd, h->at.name, mode, AT_SYMLINK_NOFOLLOW);
+	int r = h->fd >= 0 ? fchmod(h->fd, mode) : fchmodat(h->at.dirfd, h->at.name, mode, h->flag);
 
 	return r ? -errno : 0;
 }
@@ -549,7 +600,7 @@ static int set_times(const struct handle *h, const struct stat *attr, unsigned i
 	times[0] = valid & TREE_SET_ATIME ? attr->st_atim : leave;
 	times[1] = valid & TREE_SET_MTIME ? attr->st_mtim : leave;
 	r = h->fd >= 0 ? futimens(h->fd, times)
-		       : utimensat(h->at.dirfd, h->at.name, times, AT_SYMLINK_NOFOLLOW);
+		       : utimensat(h->at.dirfd, h->at.name, times, h->flag);
 	return r ? -errno : 0;
 }
 

@@ -768,7 +768,7 @@ static void impossible_renames_change_nothing(void **state)
 	assert_int_equal(move(root, "a", b, "x", 0), -EINVAL);
 	assert_int_equal(move(root, "none", b, "x", 0), -ENOENT);
 	assert_int_equal(move(root, "a", root, "none", RENAME_EXCHANGE), -ENOENT);
-	assert_int_equal(move(root, "a", root, "y", RENAME_WHITEOUT), -EINVAL);
+	assert_int_equal(move(root, "a", root, "y", RENAME_WHITEOUT | RENAME_EXCHANGE), -EINVAL);
 	assert_int_equal(move(root, "a", root, "a", 0), 0);
 	assert_int_equal(move(root, "a", root, "a", RENAME_NOREPLACE), -EEXIST);
 	assert_int_equal(move(root, "a", root, "a", RENAME_EXCHANGE), 0);
