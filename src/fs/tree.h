@@ -28,6 +28,7 @@ struct tree;
 struct caller {
 	uid_t uid;
 	gid_t gid;
+	mode_t umask; /* where a default ACL does not take its place */
 };
 
 struct tree_entry {
@@ -184,6 +185,10 @@ int tree_shown(struct tree *t, struct node *node, unsigned int index, struct nod
 bool tree_is_open(struct node *node);
 
 /* ---- extended attributes ------------------------------------------------- */
+
+/* As they are stored; there with `acl` only. */
+#define TREE_ACL_ACCESS	 "system.posix_acl_access"
+#define TREE_ACL_DEFAULT "system.posix_acl_default"
 
 /* size 0 asks for the size; -ERANGE if it is too small.  A count or -errno. */
 ssize_t tree_getxattr(struct tree *t, struct io *io, struct node *node, const char *name,

@@ -10,29 +10,40 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
 
 /* The group of a new entry: the caller's, or the directory's where it says so. */
-static int inherit(int dirfd, const struct caller *caller, gid_t *gid, bool *setgid)
+static int inherit(int dirfd, const struct caller *caller, gid_t *gid)
 {
 	struct stat st;
 
 	if (fstat(dirfd, &st))
 		return -errno;
-	*setgid = st.st_mode & S_ISGID;
-	*gid = *setgid ? st.st_gid : caller->gid;
+	*gid = st.st_mode & S_ISGID ? st.st_gid : caller->gid;
 	return 0;
+}
+
+/* The mode of what is made in a directory: the umask counts where no default ACL does. */
+static mode_t masked(const struct tree *t, int dirfd, mode_t mode, const struct caller *caller)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);
+	if (t->store->acl && caller->umask && getxattr(path, TREE_ACL_DEFAULT, NULL, 0) > 0)
+		return mode;
+	return mode & ~caller->umask;
 }
 
 /* Give what was made at spot to its owner; a directory also its final mode. */
 static int give_away(const struct tree *t, const struct spot *spot, const struct caller *caller,
 		     mode_t mode)
 {
-	bool setgid = false;
+	struct stat st;
 	gid_t gid = 0;
-	int r = inherit(spot->dirfd, caller, &gid, &setgid);
+	int r = inherit(spot->dirfd, caller, &gid);
 
 	if (r)
 		return r;
@@ -41,27 +52,29 @@ static int give_away(const struct tree *t, const struct spot *spot, const struct
 		return -errno;
 	if (!S_ISDIR(mode) || (mode & 0700) == 0700)
 		return 0;
-	mode |= setgid ? S_ISGID : 0;
-	return fchmodat(spot->dirfd, spot->stored.name, mode & 07777, AT_SYMLINK_NOFOLLOW) ? -errno
-											   : 0;
+	/* Of what it has, an inherited ACL and set-gid bit included, the owner's rights may go. */
+	if (fstatat(spot->dirfd, spot->stored.name, &st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	mode = st.st_mode & 07777 & (~(mode_t)0700 | mode);
+	return fchmodat(spot->dirfd, spot->stored.name, mode, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
 static int give_file_away(const struct tree *t, const struct spot *spot, int fd,
 			  const struct caller *caller, mode_t mode)
 {
-	bool setgid;
+	struct stat st;
 	gid_t gid = 0;
 	int r;
 
 	if (!t->privileged)
 		return 0;
-	r = inherit(spot->dirfd, caller, &gid, &setgid);
+	r = inherit(spot->dirfd, caller, &gid);
 	if (r)
 		return r;
 	if ((caller->uid || gid) && fchown(fd, caller->uid, gid))
 		return -errno;
-	/* chown took these away. */
-	if (mode & (S_ISUID | S_ISGID) && fchmod(fd, mode & 07777))
+	mode &= S_ISUID | S_ISGID; /* chown took these away */
+	if (mode && (fstat(fd, &st) || fchmod(fd, (st.st_mode & 07777) | mode)))
 		return -errno;
 	return 0;
 }
@@ -115,6 +128,7 @@ int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
 	r = tree_spot(t, dir, name, &spot);
 	if (r)
 		goto unlock;
+	mode = masked(t, spot.dirfd, mode, caller);
 	r = names_sidecar_write(spot.dirfd, &spot.stored);
 	if (r)
 		goto out;
@@ -227,6 +241,7 @@ static int create_at(struct tree *t, struct io *io, const struct spot *spot, mod
 	bool named = false;
 	int r = names_sidecar_write(spot->dirfd, &spot->stored);
 
+	mode = masked(t, spot->dirfd, mode, caller);
 	if (!r)
 		r = make_nameless(spot, mode, &named);
 	if (r < 0)
@@ -308,6 +323,7 @@ int tree_create_nameless(struct tree *t, struct io *io, struct node *dir, mode_t
 	if (!r)
 		r = nodes_dirfd(t->nodes, dir, &spot.dirfd);
 	if (!r) {
+		mode = masked(t, spot.dirfd, mode, caller);
 		r = create_nameless_in(t, io, &spot, mode, caller, entry);
 		spot_put(t, &spot);
 	}
@@ -339,6 +355,7 @@ static int make_node(struct tree *t, const struct spot *spot, mode_t mode, dev_t
 		r = tree_allow_special(t, spot, mode, rdev);
 	if (r)
 		return r;
+	mode = masked(t, spot->dirfd, mode, caller);
 	if (mknodat(spot->dirfd, spot->stored.name, mode, rdev)) {
 		r = -errno;
 		if (r != -EEXIST)
