@@ -31,9 +31,11 @@ static mode_t masked(const struct tree *t, int dirfd, mode_t mode, const struct 
 {
 	char path[32];
 
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);
-	if (t->store->acl && caller->umask && getxattr(path, TREE_ACL_DEFAULT, NULL, 0) > 0)
-		return mode;
+	if (t->store->acl && caller->umask) {
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);
+		if (getxattr(path, TREE_ACL_DEFAULT, NULL, 0) > 0)
+			return mode;
+	}
 	return mode & ~caller->umask;
 }
 

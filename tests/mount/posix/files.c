@@ -18,6 +18,7 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 
 #include <linux/fs.h>
 
@@ -555,6 +556,60 @@ static void set_id_bits_go(void)
 	CHECK(!unlink("setid"));
 }
 
+/* What one may do with attributes, of what may have them. */
+static void attributes_of(const char *path)
+{
+	static char text[65537];
+	char name[300];
+	ssize_t n;
+
+	CHECK(!lsetxattr(path, "user.one", "value", 5, 0));
+	CHECK(lgetxattr(path, "user.one", text, sizeof(text)) == 5 && !memcmp(text, "value", 5));
+	CHECK(lgetxattr(path, "user.one", NULL, 0) == 5);
+	CHECK_FAILS(lgetxattr(path, "user.one", text, 4), ERANGE);
+	CHECK_FAILS(lsetxattr(path, "user.one", "", 0, XATTR_CREATE), EEXIST);
+	CHECK_FAILS(lsetxattr(path, "user.two", "", 0, XATTR_REPLACE), ENODATA);
+	CHECK(!lsetxattr(path, "user.one", "", 0, XATTR_REPLACE));
+	CHECK(lgetxattr(path, "user.one", text, sizeof(text)) == 0);
+	memset(text, 7, sizeof(text));
+	CHECK(!lsetxattr(path, "user.two", text, 2000, XATTR_CREATE));
+	CHECK(lgetxattr(path, "user.two", text, sizeof(text)) == 2000 && text[1999] == 7);
+	n = llistxattr(path, text, sizeof(text));
+	CHECK(n >= 18 && memmem(text, (size_t)n, "user.one", 9) &&
+	      memmem(text, (size_t)n, "user.two", 9));
+	CHECK_FAILS(llistxattr(path, text, 5), ERANGE);
+	CHECK(!lremovexattr(path, "user.one"));
+	CHECK_FAILS(lremovexattr(path, "user.one"), ENODATA);
+	CHECK_FAILS(lgetxattr(path, "user.one", text, sizeof(text)), ENODATA);
+	CHECK(!lremovexattr(path, "user.two"));
+	CHECK_FAILS(lsetxattr(path, "nowhere.one", "x", 1, 0), EOPNOTSUPP);
+	CHECK_FAILS(lsetxattr(path, "user.", "x", 1, 0), EINVAL);
+	(void)snprintf(name, sizeof(name), "user.%0*d", 160 - 5, 0);
+	CHECK(!lsetxattr(path, name, "x", 1, 0) && !lremovexattr(path, name));
+	(void)snprintf(name, sizeof(name), "user.%0*d", 256 - 5, 0);
+	CHECK_FAILS(lsetxattr(path, name, "x", 1, 0), ERANGE);
+	CHECK_FAILS(lsetxattr(path, "user.big", text, sizeof(text), 0), E2BIG);
+	if (geteuid() == 0)
+		CHECK(!lsetxattr(path, "trusted.one", "x", 1, 0) &&
+		      lgetxattr(path, "trusted.one", text, 10) == 1 &&
+		      !lremovexattr(path, "trusted.one"));
+}
+
+static void attributes(void)
+{
+	char byte;
+
+	put("file", "x");
+	CHECK(!mkdir("dir", 0700) && !symlink("file", "link") && !mkfifo("fifo", 0600));
+	attributes_of("file");
+	attributes_of("dir");
+	CHECK_FAILS(lsetxattr("link", "user.one", "x", 1, 0), EPERM);
+	CHECK_FAILS(lsetxattr("fifo", "user.one", "x", 1, 0), EPERM);
+	CHECK(lgetxattr("link", "user.one", &byte, 1) < 0);
+	CHECK(!llistxattr("link", NULL, 0));
+	CHECK(!unlink("file") && !rmdir("dir") && !unlink("link") && !unlink("fifo"));
+}
+
 /* ---- special files ------------------------------------------------------- */
 
 static void talk(void *arg)
@@ -716,6 +771,7 @@ int main(int argc, char **argv)
 		{ "times", times },
 		{ "modes", modes },
 		{ "setid", set_id_bits_go },
+		{ "attributes", attributes },
 		{ "special", special_files },
 		{ "moving", moving_data },
 		{ "limits", limits_and_odd_calls },
