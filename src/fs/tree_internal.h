@@ -85,6 +85,12 @@ void tree_settle_later(struct tree *t, struct node *node);
  */
 int tree_clear_out(struct tree *t, int dirfd);
 /*
+ * What st says lies at spot is about to lose that name: if it is the last one of
+ * something that is neither file nor directory, keep hold of it for whoever else
+ * does.  node is what is known of it, or NULL.
+ */
+void tree_hold(struct node *node, const struct spot *spot, const struct stat *st);
+/*
  * What st says lay at spot is gone from there.  node is what was known of it
  * before (afterwards its number may be another one's), or NULL.
  */

@@ -258,6 +258,7 @@ def record_read(keys, path):
 def link_open(keys, dir_id, stored, text):
     seals = text.split(b".")
     require(len(seals) <= 2, "more than two seals")
+    require(len(seals[0]) == len(seals[-1]), "seals of different targets")
     for seal in seals:
         raw = base64url_decode(seal)
         target = raw and box_open(keys, keys.links, raw, b"link" + dir_id + stored)
