@@ -372,8 +372,8 @@ static int tidy(struct file *f, struct io *io)
 	if (r)
 		return r;
 	r = finish_change(f, io);
-	if (!r && (fstat(f->fd, &st) ||
-		   ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))))
+	if (!r &&
+	    (fstat(f->fd, &st) || ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))))
 		r = -errno;
 	quiet_end(f, &before);
 	return r;
