@@ -161,6 +161,16 @@ int file_fd(const struct file *f)
 	return f->fd;
 }
 
+uint64_t file_length(struct file *f)
+{
+	uint64_t length;
+
+	pthread_rwlock_rdlock(&f->lock);
+	length = f->length;
+	pthread_rwlock_unlock(&f->lock);
+	return length;
+}
+
 const uint8_t *file_id(const struct file *f)
 {
 	return f->header.id;
@@ -301,6 +311,93 @@ int file_truncate(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	return r;
 }
 
+/* Zeros over what there is from offset to end. */
+static int zero_sealed(struct file *f, struct io *io, uint64_t offset, uint64_t end, uint64_t *bad)
+{
+	if (end > f->length)
+		end = f->length;
+	if (offset >= end)
+		return 0;
+	if (!f->small)
+		return holes_punch(f, io, offset, end, bad);
+	memset(io->data + IO_DATA, 0, (size_t)(end - offset));
+	return small_write(f, io, offset, (size_t)(end - offset));
+}
+
+static int zero(struct file *f, struct io *io, uint64_t offset, uint64_t end, uint64_t *bad)
+{
+	int r;
+
+	if (!is_xor(f)) {
+		r = finish_change(f, io);
+		return r ? r : zero_sealed(f, io, offset, end, bad);
+	}
+	if (end > f->length)
+		end = f->length;
+	return xor_zero(f, io, offset, end);
+}
+
+/* Space for what is to be written; a small file has its page already. */
+static int reserve(struct file *f, uint64_t offset, uint64_t end)
+{
+	if (is_xor(f))
+		return xor_reserve(f, offset, end);
+	return f->small && end <= FORMAT_SMALL_MAX ? 0 : holes_reserve(f, offset, end);
+}
+
+int file_allocate(struct file *f, struct io *io, const struct file_range *range, uint64_t *bad)
+{
+	uint64_t end = range->offset + range->size;
+	int r = 0;
+
+	*bad = 0;
+	io->used = true;
+	pthread_rwlock_wrlock(&f->lock);
+	if (!f->writable)
+		r = -EBADF;
+	else if (!range->size)
+		r = -EINVAL;
+	else if (range->size > FORMAT_MAX_LENGTH || range->offset > FORMAT_MAX_LENGTH - range->size)
+		r = -EFBIG;
+	if (!r && range->kind != FILE_RESERVE)
+		r = zero(f, io, range->offset, end, bad);
+	if (!r && range->kind != FILE_PUNCH) {
+		r = reserve(f, range->offset, end);
+		/* Zeros are what was asked for; space only comes with them. */
+		if (r == -EOPNOTSUPP && range->kind == FILE_ZERO)
+			r = 0;
+	}
+	if (!r && range->extend && end > f->length)
+		r = is_xor(f) ? xor_resize(f, io, end) : resize_sealed(f, io, end, bad);
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}
+
+int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found)
+{
+	int r = 0;
+
+	pthread_rwlock_rdlock(&f->lock);
+	if (offset >= f->length)
+		r = -ENXIO;
+	else if (is_xor(f) || f->small || !(f->header.flags & FORMAT_HAS_HOLES))
+		*found = hole ? f->length : offset;
+	else
+		r = holes_seek(f, offset, hole, found);
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}
+
+uint64_t file_length(struct file *f)
+{
+	uint64_t length;
+
+	pthread_rwlock_rdlock(&f->lock);
+	length = f->length;
+	pthread_rwlock_unlock(&f->lock);
+	return length;
+}
+
 int file_sync(struct file *f, bool data_only)
 {
 	/* DIRTY stays: the next write needs no barrier then (settling clears it). */
@@ -345,6 +442,8 @@ static int resolve_all(struct file *f, struct io *io)
 
 	for (bool more = true; more && !r; first += IO_MAX_BLOCKS) {
 		pthread_rwlock_wrlock(&f->lock);
+		if (f->suspect && !f->small && first < blocks_of(f->length))
+			first = holes_skip(f, first);
 		if (!f->suspect || f->small || first >= blocks_of(f->length)) {
 			f->suspect = f->suspect && r;
 			more = false;
@@ -379,15 +478,22 @@ static int tidy(struct file *f, struct io *io)
 	return r;
 }
 
+/* To both slots: the one before is DIRTY, or names a place that is no more. */
 static int write_clean_header(struct file *f, struct io *io)
 {
 	struct format_header old = f->header;
-	int r;
+	struct stat before;
+	int r = quiet_begin(f, &before);
 
+	if (r)
+		return r;
 	f->header.flags &= ~(uint32_t)(FORMAT_DIRTY | FORMAT_SMALL);
 	f->header.flags |= f->small ? FORMAT_SMALL : 0;
 	f->header.length = f->length;
-	r = header_write_quietly(f, io);
+	r = header_write(f, io);
+	if (!r)
+		(void)header_write(f, io); /* one is enough to go on with */
+	quiet_end(f, &before);
 	if (r)
 		f->header = old;
 	else

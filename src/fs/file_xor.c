@@ -6,6 +6,7 @@
 #include "fs/file_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,18 +44,28 @@ static int store(struct file *f, struct io *io, uint64_t offset, size_t size)
 }
 
 /* Zeros have to be there as ciphertext: a hole would read as the key. */
-static int append_zeros(struct file *f, struct io *io, uint64_t length)
+int xor_zero(struct file *f, struct io *io, uint64_t from, uint64_t to)
 {
 	int r = 0;
 
-	while (!r && f->length < length) {
-		uint64_t left = length - f->length;
-		size_t size = left < IO_MAX_SIZE ? (size_t)left : IO_MAX_SIZE;
+	while (!r && from < to) {
+		size_t size = to - from < IO_MAX_SIZE ? (size_t)(to - from) : IO_MAX_SIZE;
 
 		memset(io->data + IO_DATA, 0, size);
-		r = store(f, io, f->length, size);
+		r = store(f, io, from, size);
+		from += size;
 	}
 	return r;
+}
+
+static int append_zeros(struct file *f, struct io *io, uint64_t length)
+{
+	return xor_zero(f, io, f->length, length);
+}
+
+int xor_reserve(struct file *f, uint64_t from, uint64_t to)
+{
+	return fallocate(f->fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from)) ? -errno : 0;
 }
 
 int xor_resize(struct file *f, struct io *io, uint64_t length)

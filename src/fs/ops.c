@@ -3,11 +3,14 @@
 #include "fs/ops.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "fs/links.h"
+#include "fs/seek.h"
 #include "fs/wire.h"
 #include "fs/xattrs.h"
 
@@ -154,6 +157,8 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		(void)fuse_reply_entry(req, &none);
 		return;
 	}
+	if (!r)
+		tree_correct_size(tree_of(req), my_io, &entry);
 	reply_entry(req, r, &entry);
 }
 
@@ -201,6 +206,16 @@ static bool only_tells_times(fuse_req_t req, int to_set)
 	return context(req)->writeback && to_set == (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME);
 }
 
+/*
+ * The kernel goes on to tell the time of a file after its last name is gone.
+ * Nobody can see it; but an error would be kept for whoever syncs next.
+ */
+static int forget_times(const struct node *node, struct stat *st)
+{
+	*st = (struct stat){ .st_ino = node->ino, .st_mode = node->type };
+	return 0;
+}
+
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 			struct fuse_file_info *fi)
 {
@@ -228,6 +243,8 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	r = tree_setattr(c->tree, my_io, node, &wanted, valid, &st);
 	if (r == -EPERM && fi && only_tells_times(req, to_set))
 		r = tree_getattr(c->tree, node, &st);
+	else if (r == -ESTALE && !fi && only_tells_times(req, to_set))
+		r = forget_times(node, &st);
 	reply_attr(req, ino, r, &st);
 }
 
@@ -398,6 +415,84 @@ static void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 	reply_result(req, tree_fsync(tree_of(req), node_of(req, ino), datasync));
 }
 
+/* ---- ranges -------------------------------------------------------------- */
+
+/* These requests do not say whether the caller may leave set-id bits as they are. */
+static void kill_set_id_of_others(fuse_req_t req, fuse_ino_t ino)
+{
+	if (fuse_req_ctx(req)->uid)
+		kill_set_id(req, ino);
+}
+
+static void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t size,
+			  struct fuse_file_info *fi)
+{
+	struct file_range range = { .kind = FILE_RESERVE,
+				    .offset = (uint64_t)offset,
+				    .size = (uint64_t)size,
+				    .extend = !(mode & FALLOC_FL_KEEP_SIZE) };
+	int r = 0;
+
+	(void)fi;
+	switch (mode & ~FALLOC_FL_KEEP_SIZE) {
+	case 0:
+		break;
+	case FALLOC_FL_ZERO_RANGE:
+		range.kind = FILE_ZERO;
+		break;
+	case FALLOC_FL_PUNCH_HOLE:
+		range.kind = FILE_PUNCH;
+		break;
+	default:
+		r = -EOPNOTSUPP;
+	}
+	if (!r)
+		r = tree_allocate(tree_of(req), my_io, node_of(req, ino), &range);
+	if (!r)
+		kill_set_id_of_others(req, ino);
+	reply_result(req, r);
+}
+
+static void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+		      struct fuse_file_info *fi)
+{
+	const struct seek_request request = { .req = req,
+					      .ino = ino,
+					      .node = node_of(req, ino),
+					      .offset = (uint64_t)offset,
+					      .hole = whence == SEEK_HOLE };
+
+	(void)fi;
+	/* With writeback we do not even know the end: from now on the kernel answers. */
+	if (context(req)->writeback)
+		reply_result(req, -ENOSYS);
+	else if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		reply_result(req, -EINVAL);
+	else
+		seek_answer(context(req)->seek, &request);
+}
+
+static void ops_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+				struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+				struct fuse_file_info *fi_out, size_t size, int flags)
+{
+	const struct tree_copy copy = { .from = node_of(req, ino_in),
+					.to = node_of(req, ino_out),
+					.from_offset = (uint64_t)off_in,
+					.to_offset = (uint64_t)off_out,
+					.size = size };
+	ssize_t r = flags ? -EINVAL : tree_copy(tree_of(req), my_io, &copy);
+
+	(void)fi_in;
+	(void)fi_out;
+	if (r >= 0)
+		kill_set_id_of_others(req, ino_out);
+	if (r < 0)
+		reply_result(req, (int)r);
+	else
+		(void)fuse_reply_write(req, (size_t)r);
+}
+
 /* ---- directories --------------------------------------------------------- */
 
 static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -450,8 +545,10 @@ static ssize_t add_plus(fuse_req_t req, struct listing *l, const struct listing_
 		if (r && r != -EACCES)
 			return r;
 		/* Who may only read the directory sees names. */
-		if (!r)
+		if (!r) {
+			tree_correct_size(tree_of(req), my_io, &entry);
 			e = param_of(req, &entry);
+		}
 	}
 	return (ssize_t)fuse_add_direntry_plus(req, buf, room, item->name, &e, item->next);
 }
@@ -618,6 +715,9 @@ const struct fuse_lowlevel_ops ops_table = {
 	.read = ops_read,
 	.write = ops_write,
 	.fsync = ops_fsync,
+	.fallocate = ops_fallocate,
+	.lseek = ops_lseek,
+	.copy_file_range = ops_copy_file_range,
 	.opendir = ops_opendir,
 	.releasedir = ops_releasedir,
 	.readdir = ops_readdir,

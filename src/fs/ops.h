@@ -24,6 +24,8 @@ struct ops_context {
 	bool writeback;		      /* wanted; from INIT on: agreed with the kernel */
 	/* Pages from the kernel's cache that came to be written, and were answered. */
 	atomic_ulong cached_writes, cached_writes_done;
+	/* Borrowed. */
+	struct seek *seek;
 	void (*ready)(void *arg); /* called when the kernel has said INIT */
 	void *ready_arg;
 };

@@ -116,7 +116,7 @@ static int dir_binding(struct tree *t, struct node *dir, uint8_t binding[FORMAT_
 	return r;
 }
 
-/* True if a directory holds nothing at all. */
+/* True if a directory holds nothing at all, but perhaps the file for a record. */
 static bool is_bare(int dirfd)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -125,7 +125,8 @@ static bool is_bare(int dirfd)
 	bool bare = d;
 
 	while (d && bare && (entry = readdir(d)))
-		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+		       !strcmp(entry->d_name, DIRREC_FILE);
 	if (d)
 		(void)closedir(d);
 	else
@@ -133,18 +134,23 @@ static bool is_bare(int dirfd)
 	return bare;
 }
 
-/* A directory whose making or removal a death cut off starts anew. */
+/*
+ * A directory whose making or removal a death cut off starts anew; one that may
+ * only be read is empty, and needs no record.
+ */
 static int adopt(struct tree *t, struct node *dir, int fd,
 		 const uint8_t binding[FORMAT_BINDING_SIZE], struct format_dir_record *record)
 {
 	bool in_xattr;
 
-	if (t->store->read_only || !is_bare(fd))
+	if (!is_bare(fd))
 		return DIRREC_MISSING;
 	memset(record, 0, sizeof(*record));
 	memcpy(record->bindings[0], binding, FORMAT_BINDING_SIZE);
 	if (getrandom(record->id, sizeof(record->id), 0) != sizeof(record->id))
 		return -EIO;
+	if (t->store->read_only)
+		return 0;
 	dir->record_unsynced = true;
 	return dirrec_write(fd, t->keys, record, &in_xattr);
 }
@@ -279,33 +285,24 @@ int tree_spot_existing(struct tree *t, struct node *dir, const char *name, struc
 
 /* ---- attributes ---------------------------------------------------------- */
 
-/* Bytes of a symlink's target, from the length of what is stored. */
-static off_t link_size(int dirfd, const char *stored)
+/* Bytes of a symlink's target, 0 if it does not authenticate. */
+static off_t link_size(const struct tree *t, const struct node *dir, int dirfd, const char *stored)
 {
+	const struct links_place place = { dir->dir_id, stored };
 	char text[LINKS_TEXT_MAX + 1];
-	char *dot;
-	size_t size;
+	char target[LINKS_PLAIN_MAX + 1];
 
-	if (links_read(dirfd, stored, text))
+	if (links_read(dirfd, stored, text) || links_open(t->keys, t->suite, text, &place, target))
 		return 0;
-	dot = strchr(text, '.');
-	size = dot ? (size_t)(dot - text) : strlen(text);
-	size = size / 4 * 3 + (size % 4 ? size % 4 - 1 : 0);
-	return size > CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE
-		       ? (off_t)(size - CIPHER_NONCE_SIZE - CIPHER_TAG_SIZE)
-		       : 0;
+	return (off_t)strlen(target);
 }
 
-/* The plaintext size of what a backing stat says. */
-static void fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st)
+/* The plaintext size of a regular file that a backing stat speaks of. */
+static void fix_file_size(const struct tree *t, struct stat *st)
 {
-	if (S_ISLNK(st->st_mode)) {
-		st->st_size = link_size(dirfd, stored);
-	} else if (S_ISREG(st->st_mode)) {
-		st->st_blksize = BLKSIZE;
-		if (t->store->suite != CIPHER_XOR)
-			st->st_size = (off_t)format_length((uint64_t)st->st_size);
-	}
+	st->st_blksize = BLKSIZE;
+	if (t->store->suite != CIPHER_XOR)
+		st->st_size = (off_t)format_length((uint64_t)st->st_size);
 }
 
 /* A special file that nobody made here is shown as a file that cannot be opened. */
@@ -329,7 +326,10 @@ int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *
 	if (fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
 	check_special(t, dir, dirfd, stored, st);
-	fix_size(t, dirfd, stored, st);
+	if (S_ISREG(st->st_mode))
+		fix_file_size(t, st);
+	else if (S_ISLNK(st->st_mode))
+		st->st_size = link_size(t, dir, dirfd, stored);
 	return 0;
 }
 
@@ -356,7 +356,7 @@ static int stat_open_file(struct tree *t, struct node *node, struct stat *st)
 		r = fstat(file_fd(node->file), st) ? -errno : 0;
 	lock_drop(&node->lock);
 	if (!r)
-		fix_size(t, -1, NULL, st);
+		fix_file_size(t, st);
 	return r;
 }
 
@@ -394,6 +394,21 @@ int tree_getattr(struct tree *t, struct node *node, struct stat *st)
 	return r;
 }
 
+struct node *tree_get_node(struct tree *t, struct node *dir, int dirfd, const char *stored,
+			   const struct stat *st, bool kernel)
+{
+	struct node *known;
+
+	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
+		return nodes_get(t->nodes, st, dir, stored, kernel);
+	known = nodes_find(t->nodes, st, dir, stored);
+	if (known)
+		nodes_unref(t->nodes, known);
+	if (!known && tree_is_unbound(t, dirfd, stored, st))
+		return nodes_get_shared(t->nodes, st, dir, stored, kernel);
+	return nodes_get(t->nodes, st, dir, stored, kernel);
+}
+
 int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry)
 {
 	int r = tree_stat_at(t, spot->dir, spot->dirfd, spot->stored.name, &entry->st);
@@ -414,7 +429,7 @@ int tree_lookup(struct tree *t, struct node *dir, const char *name, struct tree_
 	r = tree_spot_existing(t, dir, name, &spot, &entry->st);
 	if (r)
 		goto out;
-	entry->node = nodes_get(t->nodes, &entry->st, dir, spot.stored.name, true);
+	entry->node = tree_get_node(t, dir, spot.dirfd, spot.stored.name, &entry->st, true);
 	if (!entry->node)
 		r = -ENOMEM;
 	spot_put(t, &spot);

@@ -57,6 +57,12 @@ void tree_free(struct tree *t);
 struct nodes *tree_nodes(struct tree *t);
 
 int tree_lookup(struct tree *t, struct node *dir, const char *name, struct tree_entry *entry);
+/*
+ * Correct the size of an entry that was looked up, in case a death cut off a
+ * change of it: then only the file's header knows.  Costs nothing for a file
+ * that was settled, or that this mount has opened before.
+ */
+void tree_correct_size(struct tree *t, struct io *io, struct tree_entry *entry);
 int tree_getattr(struct tree *t, struct node *node, struct stat *st);
 /* What access(2) says to the user we run as: mask is of R_OK, W_OK, X_OK. */
 int tree_access(struct tree *t, struct node *node, int mask);
@@ -100,6 +106,24 @@ int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset,
 	      const void **data, size_t *done);
 int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
 	       bool append);
+/* As file_allocate and file_seek. */
+int tree_allocate(struct tree *t, struct io *io, struct node *node, const struct file_range *range);
+int tree_seek(struct node *node, uint64_t offset, bool hole, uint64_t *found);
+
+enum { TREE_COPY_MAX = 16 * 1024 * 1024 }; /* bytes at once, so that a signal is not kept waiting */
+
+struct tree_copy {
+	struct node *from, *to; /* both open, to for writing; may be one, if nothing overlaps */
+	uint64_t from_offset, to_offset;
+	uint64_t size;
+};
+
+/*
+ * Copy a range from file to file, holes of whole blocks as holes: how many
+ * bytes, which may be fewer and is 0 at the end of the source; or -errno.
+ */
+ssize_t tree_copy(struct tree *t, struct io *io, const struct tree_copy *copy);
+
 /*
  * Somebody without the right to them changed an open file: its set-id bits go,
  * S_ISGID where the group may run it.

@@ -370,6 +370,8 @@ static int unbind(struct tree *t, struct io *io, struct node *node)
 	if (r)
 		return r;
 	r = file_unbind(node->file, io);
+	if (!r)
+		nodes_share(t->nodes, node);
 	tree_file_put(t, node);
 	return r;
 }

@@ -33,7 +33,7 @@ int tree_unlink(struct tree *t, struct node *dir, const char *name)
 	if (r)
 		goto unlock;
 	/* Found before: once it is unlinked, its number may be another one's. */
-	node = nodes_find(t->nodes, &st);
+	node = nodes_find(t->nodes, &st, dir, spot.stored.name);
 	if (unlinkat(spot.dirfd, spot.stored.name, 0)) {
 		r = -errno;
 		goto out;
@@ -130,7 +130,7 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 		r = -errno;
 		goto out;
 	}
-	node = nodes_find(t->nodes, &st);
+	node = nodes_find(t->nodes, &st, dir, spot.stored.name);
 	/* Opened while it can be: who stands in it still sees it, empty. */
 	open = node && !nodes_dirfd(t->nodes, node, &node_fd);
 	r = remove_dir(t, &spot, fd);

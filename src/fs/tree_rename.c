@@ -181,7 +181,8 @@ static int prepare(struct tree *t, struct io *io, struct move *m)
 
 	if (m->from->damaged)
 		return -EIO;
-	m->node = nodes_get(t->nodes, &m->st, m->from->dir, m->from->stored.name, false);
+	m->node = tree_get_node(t, m->from->dir, m->from->dirfd, m->from->stored.name, &m->st,
+				false);
 	if (!m->node)
 		return -ENOMEM;
 	r = names_sidecar_write(m->to->dirfd, &m->to->stored);
@@ -332,7 +333,7 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
 	if (exists) {
 		/* Nobody makes anything meanwhile: the number is still its own. */
-		struct node *node = nodes_find(t->nodes, there);
+		struct node *node = nodes_find(t->nodes, there, m->to->dir, m->to->stored.name);
 
 		tree_forget_name(t, node, m->to, there);
 		if (node)
