@@ -388,16 +388,6 @@ int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found)
 	return r;
 }
 
-uint64_t file_length(struct file *f)
-{
-	uint64_t length;
-
-	pthread_rwlock_rdlock(&f->lock);
-	length = f->length;
-	pthread_rwlock_unlock(&f->lock);
-	return length;
-}
-
 int file_sync(struct file *f, bool data_only)
 {
 	/* DIRTY stays: the next write needs no barrier then (settling clears it). */

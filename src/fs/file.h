@@ -116,9 +116,6 @@ int file_allocate(struct file *f, struct io *io, const struct file_range *range,
  */
 int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found);
 
-/* Bytes of content. */
-uint64_t file_length(struct file *f);
-
 /* Make what was written durable. */
 int file_sync(struct file *f, bool data_only);
 

@@ -755,18 +755,10 @@ int vault_save_header(const struct vault *v, const char *file)
 
 int vault_restore_header(struct vault *v)
 {
-	struct format_dir_record root;
-	int r;
-
 	vault_why_clear();
 	if (!v->keys || !v->foreign)
 		return -EINVAL;
-	r = dirrec_read(v->tree_fd, v->keys, true, &root);
-	if (r == DIRREC_MISSING) /* never mounted, then */
-		r = vault_files_tree_is_empty(v->fd) == 1 ? 0 : DIRREC_DAMAGED;
-	if (r < 0)
-		return r;
-	if (r) {
+	if (!fits_tree(v)) {
 		vault_why_set("its files belong to another key (use the header of this vault)");
 		return VAULT_DAMAGED;
 	}
