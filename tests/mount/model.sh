@@ -36,7 +36,9 @@ run_model() {
 	while read -r what <&"$from"; do
 		case $what in
 		remount)
-			unmount_vault
+			# Somebody may look at all mounts just now.
+			await 10 unmount_at_once || fail "the mount stays busy"
+			await 60 no_processes || fail "the daemon is still there after the unmount"
 			mount_vault "$mount_options"
 			;;
 		crash)
