@@ -60,9 +60,9 @@ void quiet_end(struct file *f, const struct stat *before)
 	struct timespec times[2] = { before->st_atim, before->st_mtim };
 	struct stat now;
 
-	if (fstat(f->fd, &now) || (now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
-				   now.st_mtim.tv_nsec == before->st_mtim.tv_nsec &&
-				   now.st_mode == before->st_mode))
+	if (fstat(f->fd, &now) ||
+	    (now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
+	     now.st_mtim.tv_nsec == before->st_mtim.tv_nsec && now.st_mode == before->st_mode))
 		return;
 	(void)futimens(f->fd, times); /* another owner's file: the time moves */
 	/* Writing took these away, unless we are privileged. */
