@@ -1111,16 +1111,39 @@ static void a_settled_tree_has_no_dirty_file(void **state)
 
 /* ---- records of directories ---------------------------------------------------------------- */
 
-static void a_directory_made_half_is_adopted(void **state)
+static void an_empty_directory_without_a_record_is_damage_and_can_be_removed(void **state)
 {
-	struct node *d;
+	(void)state;
+	make_file(root, "f", "content");
+	assert_int_equal(unlinkat(dir.fd, stored(root, "f"), 0), 0);
+	assert_int_equal(mkdirat(dir.fd, stored(root, "f"), 0700), 0);
+	assert_int_equal(mkdirat(dir.fd, stored(root, "d"), 0700), 0);
+	remount();
+	assert_int_equal(try_enter(root, "f"), -EIO);
+	assert_int_equal(try_enter(root, "d"), -EIO);
+	assert_int_equal(try_lookup(lookup(root, "d"), "x"), -EIO);
+	assert_int_equal(tree_rmdir(tree, root, "f"), 0);
+	make_dir(root, "new");
+	assert_int_equal(move(root, "new", root, "d", 0), 0);
+	assert_int_equal(try_enter(root, "d"), 0);
+}
+
+static void a_directory_that_was_being_made_is_no_entry_and_goes_with_its_parent(void **state)
+{
+	struct node *d = make_dir(root, "d");
 
 	(void)state;
-	assert_int_equal(mkdirat(dir.fd, stored(root, "d"), 0700), 0);
-	d = lookup(root, "d");
-	make_file(d, "f", "content");
+	/* As a death before it gets its name leaves it. */
+	make_dir(d, "half");
+	assert_int_equal(__real_renameat2(dirfd_of(d), stored(d, "half"), dirfd_of(d),
+					  ".cryptfs-tmp.0123456789abcdef", 0),
+			 0);
 	remount();
-	assert_file(lookup(root, "d"), "f", "content");
+	d = lookup(root, "d");
+	assert_int_equal(entries_in(d), 0);
+	assert_int_equal(try_lookup(d, "half"), -ENOENT);
+	assert_int_equal(tree_rmdir(tree, root, "d"), 0);
+	assert_int_equal(backing_count(root), 1);
 }
 
 static void a_directory_with_entries_and_no_record_is_damage(void **state)
@@ -1621,7 +1644,8 @@ int main(void)
 		test(a_rename_that_failed_leaves_one_place_when_settled),
 		test(exchanged_things_have_one_place_when_settled),
 		test(a_settled_tree_has_no_dirty_file),
-		test(a_directory_made_half_is_adopted),
+		test(an_empty_directory_without_a_record_is_damage_and_can_be_removed),
+		test(a_directory_that_was_being_made_is_no_entry_and_goes_with_its_parent),
 		test(a_directory_with_entries_and_no_record_is_damage),
 		test(a_record_is_repaired_from_its_copy),
 		test(the_root_is_bound_too),
