@@ -134,16 +134,13 @@ static bool is_bare(int dirfd)
 	return bare;
 }
 
-/*
- * A directory whose making or removal a death cut off starts anew; one that may
- * only be read is empty, and needs no record.
- */
+/* A root that was never used gets a record; any other directory without one is damage. */
 static int adopt(struct tree *t, struct node *dir, int fd,
 		 const uint8_t binding[FORMAT_BINDING_SIZE], struct format_dir_record *record)
 {
 	bool in_xattr;
 
-	if (!is_bare(fd))
+	if (dir != nodes_root(t->nodes) || !is_bare(fd))
 		return DIRREC_MISSING;
 	memset(record, 0, sizeof(*record));
 	memcpy(record->bindings[0], binding, FORMAT_BINDING_SIZE);

@@ -1139,23 +1139,39 @@ static void a_cut_that_a_death_stopped_shows_in_the_size(void **state)
 
 /* ---- records of directories ---------------------------------------------------------------- */
 
-static void a_directory_made_half_is_adopted(void **state)
+static void an_empty_directory_without_a_record_is_damage_and_can_be_removed(void **state)
 {
-	static const char *const names[] = { "bare", "with a file for the record" };
-	struct node *d;
-	char path[PATH_MAX];
+	(void)state;
+	make_file(root, "f", "content");
+	assert_int_equal(unlinkat(dir.fd, stored(root, "f"), 0), 0);
+	assert_int_equal(mkdirat(dir.fd, stored(root, "f"), 0700), 0);
+	assert_int_equal(mkdirat(dir.fd, stored(root, "d"), 0700), 0);
+	remount();
+	assert_int_equal(try_enter(root, "f"), -EIO);
+	assert_int_equal(try_enter(root, "d"), -EIO);
+	assert_int_equal(try_lookup(lookup(root, "d"), "x"), -EIO);
+	assert_int_equal(tree_rmdir(tree, root, "f"), 0);
+	make_dir(root, "new");
+	assert_int_equal(move(root, "new", root, "d", 0), 0);
+	assert_int_equal(try_enter(root, "d"), 0);
+}
+
+static void a_directory_that_was_being_made_is_no_entry_and_goes_with_its_parent(void **state)
+{
+	struct node *d = make_dir(root, "d");
 
 	(void)state;
-	for (int i = 0; i < 2; i++) {
-		assert_int_equal(mkdirat(dir.fd, stored(root, names[i]), 0700), 0);
-		(void)snprintf(path, sizeof(path), "%s/" DIRREC_FILE, stored(root, names[i]));
-		if (i)
-			tempdir_write(&dir, path, "", 0);
-		d = lookup(root, names[i]);
-		make_file(d, "f", "content");
-		remount();
-		assert_file(lookup(root, names[i]), "f", "content");
-	}
+	/* As a death before it gets its name leaves it. */
+	make_dir(d, "half");
+	assert_int_equal(__real_renameat2(dirfd_of(d), stored(d, "half"), dirfd_of(d),
+					  ".cryptfs-tmp.0123456789abcdef", 0),
+			 0);
+	remount();
+	d = lookup(root, "d");
+	assert_int_equal(entries_in(d), 0);
+	assert_int_equal(try_lookup(d, "half"), -ENOENT);
+	assert_int_equal(tree_rmdir(tree, root, "d"), 0);
+	assert_int_equal(backing_count(root), 1);
 }
 
 static void a_directory_with_entries_and_no_record_is_damage(void **state)
@@ -1657,7 +1673,8 @@ int main(void)
 		test(exchanged_things_have_one_place_when_settled),
 		test(a_settled_tree_has_no_dirty_file),
 		test(a_cut_that_a_death_stopped_shows_in_the_size),
-		test(a_directory_made_half_is_adopted),
+		test(an_empty_directory_without_a_record_is_damage_and_can_be_removed),
+		test(a_directory_that_was_being_made_is_no_entry_and_goes_with_its_parent),
 		test(a_directory_with_entries_and_no_record_is_damage),
 		test(a_record_is_repaired_from_its_copy),
 		test(the_root_is_bound_too),
