@@ -174,7 +174,8 @@ static int get_secret(const struct request *q, struct vault_secret *secret)
 	int r;
 
 	if (q->key) {
-		*secret = (struct vault_secret){ (const uint8_t *)q->key, strlen(q->key) };
+		*secret = (struct vault_secret){ .bytes = (const uint8_t *)q->key,
+						 .size = strlen(q->key) };
 		return STATUS_OK;
 	}
 	r = passphrase_get(&q->source, secret);

@@ -262,7 +262,12 @@ int passphrase_get(const struct passphrase_source *source, struct vault_secret *
 		secmem_free(buffer);
 		return r;
 	}
-	*secret = (struct vault_secret){ buffer->bytes, (size_t)size };
+	*secret = (struct vault_secret){
+		.bytes = buffer->bytes,
+		.size = (size_t)size,
+		.kind = source->keyfile && !source->passfile && !source->extpass ? VAULT_KEYFILE
+										 : VAULT_PASSPHRASE,
+	};
 	return 0;
 }
 

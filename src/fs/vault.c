@@ -23,6 +23,8 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "fs/dirrec.h"
+#include "fs/recovery.h"
 #include "fs/vault_config.h"
 #include "fs/vault_files.h"
 #include "fs/vault_kdf.h"
@@ -49,7 +51,8 @@ struct vault {
 	enum vault_lock lock;
 	struct copy copies[2];
 	enum vault_copy current;
-	uint32_t unlocked; /* index of the slot that opened */
+	bool foreign;	   /* the configuration is not that in the vault */
+	uint32_t unlocked; /* id of the slot that opened */
 	struct keyring *keys;
 };
 
@@ -57,6 +60,7 @@ struct vault {
 struct derived {
 	uint8_t kek[VAULT_CONFIG_KEK_SIZE];
 	uint8_t master[KEYS_MASTER_SIZE];
+	uint8_t words[RECOVERY_SECRET_SIZE];
 };
 
 static struct vault_config *config_of(struct vault *v)
@@ -84,28 +88,37 @@ static int slot_seal(const struct vault_config *config, struct vault_config_slot
 	return r;
 }
 
-static int first_slot(struct vault_config *config, const struct vault_create *how,
-		      const struct vault_secret *secret, const struct keyring *keys)
+/* Another slot at the end, whose secret is this one. */
+static int slot_append(struct vault_config *config, const struct vault_secret *secret,
+		       const char *label, const struct vault_kdf *kdf,
+		       const uint8_t master[KEYS_MASTER_SIZE])
 {
-	struct vault_config_slot *slot = &config->slots[0];
-	const char *label = how->label ? how->label : "passphrase";
+	struct vault_config_slot *slot = &config->slots[config->n_slots];
+	uint32_t id = 0;
 
+	if (!label)
+		label = vault_kind_name(secret->kind);
 	if (!vault_config_label_is_valid(label)) {
 		vault_why_set("a label is 1 to 63 bytes of text");
 		return -EINVAL;
 	}
-	config->n_slots = 1;
-	slot->info.id = 1;
-	strcpy(slot->info.type, "passphrase");
+	for (uint32_t i = 0; i < config->n_slots; i++)
+		if (config->slots[i].info.id > id)
+			id = config->slots[i].info.id;
+	if (id == INT32_MAX)
+		return VAULT_SLOTS_FULL;
+	slot->info.id = id + 1;
+	slot->info.kind = secret->kind;
 	strcpy(slot->info.label, label); /* checked: it fits */
-	slot->info.kdf = how->kdf;
-	return slot_seal(config, slot, secret, keys->master);
+	slot->info.kdf = *kdf;
+	config->n_slots++;
+	return slot_seal(config, slot, secret, master);
 }
 
 static int config_create(struct vault_config *config, const struct vault_create *how,
 			 const struct vault_secret *secret)
 {
-	struct vault_create chosen = *how;
+	struct vault_kdf kdf = how->kdf;
 	struct derived *d = secmem_new(sizeof(*d));
 	struct keyring *keys = secmem_new(sizeof(*keys));
 	int r = -ENOMEM;
@@ -113,7 +126,7 @@ static int config_create(struct vault_config *config, const struct vault_create 
 	memset(config, 0, sizeof(*config));
 	if (!d || !keys)
 		goto out;
-	r = vault_kdf_choose(&chosen.kdf);
+	r = vault_kdf_choose(&kdf);
 	if (r)
 		goto out;
 	randombytes_buf(config->id, sizeof(config->id));
@@ -122,7 +135,7 @@ static int config_create(struct vault_config *config, const struct vault_create 
 	config->created = (int64_t)time(NULL);
 	r = keys_derive(d->master, keys);
 	if (!r)
-		r = first_slot(config, &chosen, secret, keys);
+		r = slot_append(config, secret, how->label, &kdf, d->master);
 	if (!r)
 		r = vault_config_mac(config, keys, config->mac);
 out:
@@ -322,6 +335,21 @@ static int choose_copy(struct vault *v)
 	return 0;
 }
 
+static int load_file(struct vault *v, const char *file)
+{
+	struct copy *copy = &v->copies[VAULT_PRIMARY];
+
+	v->foreign = true;
+	v->current = VAULT_PRIMARY;
+	v->copies[VAULT_BACKUP].state = VAULT_NOT_FOUND;
+	copy->state = vault_files_load_path(file, &copy->config, &copy->problem);
+	if (copy->state == VAULT_NOT_FOUND)
+		copy->state = VAULT_DAMAGED;
+	if (copy->state == VAULT_DAMAGED)
+		vault_why_set("%s: %s", file, copy->problem.text);
+	return copy->state;
+}
+
 static int load(struct vault *v)
 {
 	for (enum vault_copy i = VAULT_PRIMARY; i <= VAULT_BACKUP; i++) {
@@ -332,7 +360,8 @@ static int load(struct vault *v)
 	return choose_copy(v);
 }
 
-int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
+static int open_vault(const char *path, const char *file, enum vault_lock wanted,
+		      struct vault **out)
 {
 	struct vault *v = calloc(1, sizeof(*v));
 	int r;
@@ -348,13 +377,23 @@ int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
 	if (!r)
 		r = lock(v, wanted);
 	if (!r)
-		r = load(v);
+		r = file ? load_file(v, file) : load(v);
 	if (!r) {
 		*out = v;
 		v = NULL;
 	}
 	vault_close(v);
 	return r;
+}
+
+int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
+{
+	return open_vault(path, NULL, wanted, out);
+}
+
+int vault_open_header(const char *path, const char *file, struct vault **out)
+{
+	return open_vault(path, file, VAULT_EXCLUSIVE, out);
 }
 
 /* ---- unlocking --------------------------------------------------------- */
@@ -370,21 +409,68 @@ static int mac_check(const struct vault_config *config, const struct keyring *ke
 	return secmem_equal(mac, config->mac, sizeof(mac)) ? 0 : VAULT_DAMAGED;
 }
 
-/* Which slot opens: 0, d->master and *index; VAULT_WRONG_KEY or -errno. */
-static int find_slot(const struct vault_config *config, const struct vault_secret *secret,
-		     struct derived *d, uint32_t *index)
+static int try_slot(const struct vault_config *config, const struct vault_config_slot *slot,
+		    const struct vault_secret *secret, struct derived *d)
+{
+	int r = vault_kdf_run(&slot->info.kdf, slot->salt, secret, d->kek);
+
+	return r ? r : vault_config_unwrap(config, slot, d->kek, d->master);
+}
+
+/* Try secret on the slots of this kind: 0, d->master and *index; VAULT_WRONG_KEY or -errno. */
+static int try_kind(const struct vault_config *config, enum vault_kind kind,
+		    const struct vault_secret *secret, struct derived *d, uint32_t *index)
 {
 	int r = VAULT_WRONG_KEY;
 
-	for (*index = 0; *index < config->n_slots; (*index)++) {
-		const struct vault_config_slot *slot = &config->slots[*index];
-
-		r = vault_kdf_run(&slot->info.kdf, slot->salt, secret, d->kek);
-		if (!r)
-			r = vault_config_unwrap(config, slot, d->kek, d->master);
-		if (r != VAULT_WRONG_KEY)
-			break;
+	for (uint32_t i = 0; i < config->n_slots && r == VAULT_WRONG_KEY; i++) {
+		if (config->slots[i].info.kind != kind)
+			continue;
+		*index = i;
+		r = try_slot(config, &config->slots[i], secret, d);
 	}
+	return r;
+}
+
+/* Recovery slots, if secret is words for them; else VAULT_WRONG_KEY. */
+static int try_words(const struct vault_config *config, const struct vault_secret *secret,
+		     struct derived *d, uint32_t *index)
+{
+	struct vault_secret words = { d->words, sizeof(d->words), VAULT_RECOVERY };
+	unsigned int unknown;
+	int r = recovery_decode(secret->bytes, secret->size, d->words, &unknown);
+
+	if (!r)
+		return try_kind(config, VAULT_RECOVERY, &words, d, index);
+	if (r == RECOVERY_UNKNOWN)
+		vault_why_set("wrong passphrase; as recovery words: word %u is none (check it)",
+			      unknown);
+	if (r == RECOVERY_MISTAKEN)
+		vault_why_set("wrong passphrase; as recovery words: one is wrong or misplaced "
+			      "(compare them with what was written down)");
+	return VAULT_WRONG_KEY;
+}
+
+/*
+ * Which slot opens: 0, d->master and *index; VAULT_WRONG_KEY or -errno.  Each
+ * try takes about a second, so the likely slots come first.
+ */
+static int find_slot(const struct vault_config *config, const struct vault_secret *secret,
+		     struct derived *d, uint32_t *index)
+{
+	static const enum vault_kind other[] = {
+		[VAULT_PASSPHRASE] = VAULT_KEYFILE,
+		[VAULT_KEYFILE] = VAULT_PASSPHRASE,
+	};
+	int r;
+
+	if (secret->kind == VAULT_RECOVERY)
+		return try_kind(config, VAULT_RECOVERY, secret, d, index);
+	r = try_words(config, secret, d, index);
+	if (r == VAULT_WRONG_KEY)
+		r = try_kind(config, secret->kind, secret, d, index);
+	if (r == VAULT_WRONG_KEY)
+		r = try_kind(config, other[secret->kind], secret, d, index);
 	return r;
 }
 
@@ -393,17 +479,20 @@ static int unlock_copy(struct vault *v, enum vault_copy copy, const struct vault
 {
 	const struct vault_config *config = &v->copies[copy].config;
 	struct derived *d = secmem_new(sizeof(*d));
+	uint32_t index = 0;
 	int r;
 
 	if (!d)
 		return -ENOMEM;
-	r = find_slot(config, secret, d, &v->unlocked);
+	r = find_slot(config, secret, d, &index);
 	if (!r)
 		r = keys_derive(d->master, v->keys);
 	if (!r)
 		r = mac_check(config, v->keys);
-	if (!r)
+	if (!r) {
 		v->current = copy;
+		v->unlocked = config->slots[index].info.id;
+	}
 	secmem_free(d);
 	return r;
 }
@@ -453,7 +542,7 @@ static void repair(struct vault *v)
 {
 	int r;
 
-	if (v->lock != VAULT_EXCLUSIVE || !copies_differ(v))
+	if (v->lock != VAULT_EXCLUSIVE || v->foreign || !copies_differ(v))
 		return;
 	r = vault_files_store(v->fd, config_of(v), false);
 	if (r) {
@@ -489,30 +578,32 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret)
 				      vault_files_name(VAULT_PRIMARY));
 		return r;
 	}
+	vault_why_clear();
 	repair(v);
 	return 0;
 }
 
-int vault_change_secret(struct vault *v, const struct vault_secret *secret,
-			const struct vault_kdf *kdf)
+/* ---- slots ------------------------------------------------------------- */
+
+/* A copy of the configuration to change, or NULL; *r says why not. */
+static struct vault_config *start_change(struct vault *v, int *r)
 {
 	struct vault_config *config;
-	struct vault_config_slot *slot;
-	int r;
 
 	vault_why_clear();
-	if (!v->keys || v->lock != VAULT_EXCLUSIVE || secret->size == 0 ||
-	    secret->size > VAULT_PASSPHRASE_MAX)
-		return -EINVAL;
+	*r = -EINVAL;
+	if (!v->keys || v->lock != VAULT_EXCLUSIVE)
+		return NULL;
 	config = malloc(sizeof(*config));
-	if (!config)
-		return -ENOMEM;
-	*config = *config_of(v);
-	slot = &config->slots[v->unlocked];
-	slot->info.kdf = *kdf;
-	r = vault_kdf_choose(&slot->info.kdf);
-	if (!r)
-		r = slot_seal(config, slot, secret, v->keys->master);
+	*r = config ? 0 : -ENOMEM;
+	if (config)
+		*config = *config_of(v);
+	return config;
+}
+
+/* Put config in force, unless r says that there is nothing to; it is freed. */
+static int finish_change(struct vault *v, struct vault_config *config, int r)
+{
 	if (!r)
 		r = vault_config_mac(config, v->keys, config->mac);
 	if (!r)
@@ -521,6 +612,116 @@ int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 		v->copies[VAULT_PRIMARY].config = v->copies[VAULT_BACKUP].config = *config;
 	free(config);
 	return r;
+}
+
+static int check_new(const struct vault_secret *secret, struct vault_kdf *kdf)
+{
+	if (secret->size == 0 || secret->size > VAULT_PASSPHRASE_MAX)
+		return -EINVAL;
+	return vault_kdf_choose(kdf);
+}
+
+int vault_add_slot(struct vault *v, const struct vault_secret *secret, const char *label,
+		   const struct vault_kdf *kdf, uint32_t *id)
+{
+	struct vault_kdf chosen = *kdf;
+	struct vault_config *config;
+	int r;
+
+	config = start_change(v, &r);
+	if (!config)
+		return r;
+	if (config->n_slots == VAULT_MAX_SLOTS)
+		r = VAULT_SLOTS_FULL;
+	if (!r)
+		r = check_new(secret, &chosen);
+	if (!r)
+		r = slot_append(config, secret, label, &chosen, v->keys->master);
+	if (!r)
+		*id = config->slots[config->n_slots - 1].info.id;
+	return finish_change(v, config, r);
+}
+
+/* The index of the slot, or n_slots. */
+static uint32_t slot_index(const struct vault_config *config, uint32_t id)
+{
+	uint32_t i = 0;
+
+	while (i < config->n_slots && config->slots[i].info.id != id)
+		i++;
+	return i;
+}
+
+int vault_remove_slot(struct vault *v, uint32_t id)
+{
+	struct vault_config *config;
+	uint32_t i;
+	int r;
+
+	config = start_change(v, &r);
+	if (!config)
+		return r;
+	i = slot_index(config, id);
+	if (i == config->n_slots)
+		r = VAULT_NO_SLOT;
+	else if (config->n_slots == 1)
+		r = VAULT_LAST_SLOT;
+	if (!r) {
+		config->n_slots--;
+		memmove(&config->slots[i], &config->slots[i + 1],
+			(config->n_slots - i) * sizeof(config->slots[0]));
+		memset(&config->slots[config->n_slots], 0, sizeof(config->slots[0]));
+	}
+	return finish_change(v, config, r);
+}
+
+int vault_change_secret(struct vault *v, const struct vault_secret *secret,
+			const struct vault_kdf *kdf)
+{
+	struct vault_kdf chosen = *kdf;
+	struct vault_config *config;
+	uint32_t i;
+	int r;
+
+	config = start_change(v, &r);
+	if (!config)
+		return r;
+	i = slot_index(config, v->unlocked);
+	r = i == config->n_slots ? VAULT_NO_SLOT : check_new(secret, &chosen);
+	if (!r) {
+		config->slots[i].info.kind = secret->kind;
+		config->slots[i].info.kdf = chosen;
+		r = slot_seal(config, &config->slots[i], secret, v->keys->master);
+	}
+	return finish_change(v, config, r);
+}
+
+/* ---- a copy of the configuration elsewhere ----------------------------- */
+
+int vault_save_header(const struct vault *v, const char *file)
+{
+	vault_why_clear();
+	return vault_files_save_path(file, &v->copies[v->current].config);
+}
+
+int vault_restore_header(struct vault *v)
+{
+	struct format_dir_record root;
+	int r;
+
+	vault_why_clear();
+	if (!v->keys || !v->foreign)
+		return -EINVAL;
+	r = dirrec_read(v->tree_fd, v->keys, true, &root);
+	if (r == DIRREC_MISSING) /* never mounted, then */
+		r = vault_files_tree_is_empty(v->fd) == 1 ? 0 : DIRREC_DAMAGED;
+	if (r < 0)
+		return r;
+	if (r) {
+		vault_why_set("its files belong to another key (use the header of this vault)");
+		return VAULT_DAMAGED;
+	}
+	return vault_files_store(v->fd, config_of(v), false);
 }
 
 /* ---- answering --------------------------------------------------------- */
@@ -537,6 +738,11 @@ void vault_info(const struct vault *v, struct vault_info *info)
 	info->n_slots = config->n_slots;
 	for (uint32_t i = 0; i < config->n_slots; i++)
 		info->slots[i] = config->slots[i].info;
+}
+
+uint32_t vault_unlocked_slot(const struct vault *v)
+{
+	return v->unlocked;
 }
 
 const struct keyring *vault_keys(const struct vault *v)

@@ -188,7 +188,7 @@ static void refuses_unknown_kinds_of_chunks(void **state)
 
 static void derives_once_for_files_of_one_run(void **state)
 {
-	const struct vault_secret secret = { (const uint8_t *)"secret", 6 };
+	const struct vault_secret secret = { .bytes = (const uint8_t *)"secret", .size = 6 };
 	struct container_header h = plain;
 	struct container_keyset *one;
 	struct container_keyset *same;
