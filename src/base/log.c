@@ -27,6 +27,14 @@ void log_verbose(bool on)
 	atomic_store(&verbose, on);
 }
 
+/* A name of a file may hold anything, also what a terminal obeys. */
+static void tame(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
 __attribute__((format(printf, 2, 0))) static void line(int priority, const char *format,
 						       va_list args)
 {
@@ -34,6 +42,7 @@ __attribute__((format(printf, 2, 0))) static void line(int priority, const char 
 	char whole[1200];
 
 	(void)vsnprintf(text, sizeof(text), format, args); /* cut is fine */
+	tame(text);
 	if (atomic_load(&use_syslog)) {
 		syslog(priority, "%s", text);
 		return;

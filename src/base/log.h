@@ -2,8 +2,8 @@
 /*
  * log - one line per event, to standard error until log_to_syslog, then to
  * syslog.  Lines start with the program's name.  Never a secret and never a
- * plaintext file name: callers pass vault paths (stored names) only.
- * Safe from any thread.
+ * plaintext file name of a vault: callers pass vault paths (stored names) only.
+ * Control characters are shown as '?'.  Safe from any thread.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
