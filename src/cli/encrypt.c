@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -14,6 +15,10 @@
 #include "cli/run.h"
 #include "fs/passphrase.h"
 #include "fs/vault_kdf.h"
+
+enum {
+	MAX_PATTERNS = 64,
+};
 
 struct request {
 	const struct command *self;
@@ -23,12 +28,17 @@ struct request {
 	struct vault_kdf kdf;
 	struct passphrase_source source;
 	bool force;
+	bool resumes;
+	bool is_in_place;
 	bool processes_set;
 	uint64_t processes;
 	uint64_t jobs; /* 0: as suits */
-	const char *input;
+	struct inputs_spec spec;
+	const char *include[MAX_PATTERNS + 1];
+	const char *exclude[MAX_PATTERNS + 1];
+	const char *input; /* the only one, or NULL: spec says which */
 	const char *output;
-	bool is_taken; /* the pair */
+	bool is_taken; /* the only one */
 };
 
 /* ---- the command line -------------------------------------------------- */
@@ -48,6 +58,18 @@ static int choose_processes(const char *text, struct request *q)
 	if (!q->processes_set)
 		return STATUS_OK;
 	return cli_number("--processes", text, 0, ENGINE_MAX_WORKERS, &q->processes);
+}
+
+static int add_pattern(const char *option, const char *pattern, const char **patterns)
+{
+	for (size_t i = 0; i < MAX_PATTERNS; i++) {
+		if (patterns[i])
+			continue;
+		patterns[i] = pattern;
+		return STATUS_OK;
+	}
+	log_error("%s: no more than %d patterns", option, MAX_PATTERNS);
+	return STATUS_USAGE;
 }
 
 static int apply(int option, const char *value, struct request *q)
@@ -74,6 +96,25 @@ static int apply(int option, const char *value, struct request *q)
 	case 'f':
 		q->force = true;
 		return STATUS_OK;
+	case 'R':
+		q->resumes = true;
+		return STATUS_OK;
+	case 'i':
+		q->is_in_place = true;
+		return STATUS_OK;
+	case 'r':
+		q->spec.recursive = true;
+		return STATUS_OK;
+	case 'l':
+		q->spec.list = value;
+		return STATUS_OK;
+	case '0':
+		q->spec.zero_ended = true;
+		return STATUS_OK;
+	case 'I':
+		return add_pattern("--include", value, q->include);
+	case 'X':
+		return add_pattern("--exclude", value, q->exclude);
 	case 'P':
 		return choose_processes(value, q);
 	case 'j':
@@ -81,6 +122,16 @@ static int apply(int option, const char *value, struct request *q)
 	default:
 		return STATUS_USAGE;
 	}
+}
+
+static bool is_dash(const char *path)
+{
+	return path && strcmp(path, "-") == 0;
+}
+
+static bool is_in_place_xor(const struct request *q)
+{
+	return q->is_in_place && q->suite == CIPHER_XOR;
 }
 
 static int check(const struct request *q)
@@ -103,26 +154,78 @@ static int check(const struct request *q)
 		log_error("--cipher: what was encrypted says so itself, but for xor");
 		return STATUS_USAGE;
 	}
-	if (q->source.passfile && strcmp(q->source.passfile, "-") == 0 &&
-	    strcmp(q->input, "-") == 0) {
+	if (is_in_place_xor(q)) {
+		log_error("--in-place: not with xor, of which nobody could tell how far it came");
+		return STATUS_USAGE;
+	}
+	if (is_dash(q->source.passfile) && (is_dash(q->input) || is_dash(q->spec.list))) {
 		log_error("standard input cannot be both the passphrase and the input");
 		return STATUS_USAGE;
 	}
 	return STATUS_OK;
 }
 
+/* True if operands are one file and the name of another. */
+static bool is_a_pair(const struct request *q, int argc, char **operands)
+{
+	struct stat st;
+
+	if (argc != 2 || q->is_in_place || q->spec.recursive || q->spec.list)
+		return false;
+	if (is_dash(operands[0]) || is_dash(operands[1]))
+		return true;
+	return stat(operands[1], &st) || !S_ISDIR(st.st_mode);
+}
+
+/* What the operands are: STATUS_OK or STATUS_USAGE. */
+static int take_operands(struct request *q, int argc, char **operands)
+{
+	int n_least = q->is_in_place || q->spec.list ? 1 : 2;
+
+	if (argc < (q->is_in_place && q->spec.list ? 0 : n_least)) {
+		log_error("%s: too few operands (see cryptfs %s --help)", q->self->name,
+			  q->self->name);
+		return STATUS_USAGE;
+	}
+	if (is_a_pair(q, argc, operands)) {
+		q->input = operands[0];
+		q->output = operands[1];
+		return STATUS_OK;
+	}
+	if (!q->is_in_place) {
+		q->spec.dest = operands[argc - 1];
+		operands[argc - 1] = NULL;
+	}
+	q->spec.operands = operands;
+	q->spec.include = q->include;
+	q->spec.exclude = q->exclude;
+	if (q->suite == CIPHER_XOR || q->is_in_place)
+		q->spec.suffix = INPUTS_KEEP;
+	else
+		q->spec.suffix = q->decrypts ? INPUTS_TAKE : INPUTS_ADD;
+	return STATUS_OK;
+}
+
 /* ---- doing it ---------------------------------------------------------- */
 
-static int next_pair(void *arg, char **input, char **output)
+/* As inputs_next, of the one that was named. */
+static int next_only(void *arg, struct input *next)
 {
 	struct request *q = arg;
 
 	if (q->is_taken)
 		return 1;
 	q->is_taken = true;
-	*input = strdup(q->input);
-	*output = strdup(q->output);
-	return *input && *output ? 0 : -1;
+	*next = (struct input){ .path = strdup(q->input), .output = strdup(q->output) };
+	if (next->path && next->output)
+		return 0;
+	log_error("cannot start: %s", strerror(ENOMEM));
+	return -1;
+}
+
+static int next_of_many(void *arg, struct input *next)
+{
+	return inputs_next(arg, next);
 }
 
 /* What containers of this run begin with. */
@@ -145,8 +248,13 @@ static int run_it(struct request *q, struct engine *e, const struct vault_secret
 		  const struct run_options *options, int *stopped_by)
 {
 	struct run_counts counts = { 0 };
-	struct job_rules rules = { .force = q->force, .n_bytes = &counts.n_bytes };
-	const struct run_source source = { next_pair, q };
+	struct job_rules rules = { .force = q->force,
+				   .resumes = q->resumes,
+				   .is_in_place = q->is_in_place,
+				   .is_many = q->spec.dest != NULL,
+				   .n_bytes = &counts.n_bytes };
+	struct run_source source = { next_only, q };
+	struct inputs *inputs = NULL;
 	int status = STATUS_OK;
 	int r;
 
@@ -163,8 +271,13 @@ static int run_it(struct request *q, struct engine *e, const struct vault_secret
 		if (!q->decrypts)
 			status = make_header(q, &rules.header);
 	}
+	if (!status && !q->input)
+		status = inputs_new(&q->spec, &inputs);
+	if (inputs)
+		source = (struct run_source){ next_of_many, inputs };
 	if (!status)
 		status = run_jobs(e, &rules, &source, options, &counts, stopped_by);
+	inputs_free(inputs);
 	container_keys_free(rules.keys);
 	return status;
 }
@@ -246,6 +359,13 @@ static int run(const struct command *self, int argc, char **argv)
 		{ "keyfile", required_argument, NULL, 'k' },
 		{ "key", required_argument, NULL, 'K' },
 		{ "force", no_argument, NULL, 'f' },
+		{ "in-place", no_argument, NULL, 'i' },
+		{ "resume", no_argument, NULL, 'R' },
+		{ "recursive", no_argument, NULL, 'r' },
+		{ "files-from", required_argument, NULL, 'l' },
+		{ "null", no_argument, NULL, '0' },
+		{ "include", required_argument, NULL, 'I' },
+		{ "exclude", required_argument, NULL, 'X' },
 		{ "processes", required_argument, NULL, 'P' },
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
@@ -262,15 +382,11 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (status)
 		return status;
-	if (argc - optind != 2) {
-		log_error("%s: give IN and OUT (see cryptfs %s --help)", self->name, self->name);
-		return STATUS_USAGE;
-	}
-	q.input = argv[optind];
-	q.output = argv[optind + 1];
 	if (!q.decrypts)
 		q.source.confirm = true;
-	status = check(&q);
+	status = take_operands(&q, argc - optind, argv + optind);
+	if (!status)
+		status = check(&q);
 	if (status)
 		return status;
 	if (q.suite == CIPHER_XOR)
@@ -280,43 +396,49 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command cli_encrypt = {
 	.name = "encrypt",
-	.summary = "encrypt a file, without a vault",
-	.help = "usage: cryptfs encrypt [OPTIONS] IN OUT\n"
+	.summary = "encrypt files, without a vault",
+	.help = "usage: cryptfs encrypt [OPTIONS] IN OUT | IN... DIRECTORY\n"
 		"\n"
-		"Encrypt the file IN into the file OUT, which appears when it is complete.\n"
-		"Either may be - for standard input and output.\n"
+		"Encrypt files.  Outputs appear when they are complete; - is stdin or stdout.\n"
+		"In DIRECTORY they are called like the inputs, with .cryptfs added.\n"
 		"\n"
 		"  --cipher NAME       aes-256-gcm (default where the processor has AES),\n"
 		"                      chacha20-poly1305, or xor, which protects nothing\n"
 		"  --passfile FILE     the passphrase is the first line of FILE (- is stdin)\n"
 		"  --extpass COMMAND   ... the first line that this shell command prints\n"
-		"  --keyfile FILE      ... all of FILE, up to 4096 bytes\n"
-		"  --key K             the key of xor\n"
+		"  --keyfile FILE      ... all of FILE, up to 4096 bytes; --key K: of xor only\n"
 		"  --kdf-memory MIB    memory that one try of a passphrase costs, 64 to 4096\n"
 		"  --kdf-operations N  passes over it, 3 to 64 (default: about a second)\n"
-		"  --force             replace OUT if it is there\n"
+		"  -r, --recursive     go into directories; --include, --exclude PATTERN\n"
+		"  --files-from FILE   inputs are the lines of FILE; -0, --null: end with zeros\n"
+		"  --force             replace what is there; --resume: skip what is done\n"
+		"  --in-place          outputs take the place of the inputs\n"
 		"  --processes N       worker processes, 0 to 64 (default: as suits)\n"
 		"  --jobs N            pieces and files in work at a time, 1 to 64\n"
 		"  --help              show this\n",
+	.shorts = "r0",
 	.run = run,
 };
 
 const struct command cli_decrypt = {
 	.name = "decrypt",
 	.summary = "decrypt what encrypt made",
-	.help = "usage: cryptfs decrypt [OPTIONS] IN OUT\n"
+	.help = "usage: cryptfs decrypt [OPTIONS] IN OUT | IN... DIRECTORY\n"
 		"\n"
-		"Decrypt the file IN into the file OUT, which appears when it is complete.\n"
-		"Either may be - for standard input and output.\n"
+		"Decrypt files.  Outputs appear when they are complete; - is stdin or stdout.\n"
+		"In DIRECTORY they are called like the inputs, without .cryptfs.\n"
 		"\n"
 		"  --passfile FILE     the passphrase is the first line of FILE (- is stdin)\n"
 		"  --extpass COMMAND   ... the first line that this shell command prints\n"
 		"  --keyfile FILE      ... all of FILE, up to 4096 bytes\n"
-		"  --cipher xor        IN was encrypted with xor\n"
-		"  --key K             the key of xor\n"
-		"  --force             replace OUT if it is there\n"
+		"  --cipher xor        they were encrypted with xor; --key K: of it\n"
+		"  -r, --recursive     go into directories; --include, --exclude PATTERN\n"
+		"  --files-from FILE   inputs are the lines of FILE; -0, --null: end with zeros\n"
+		"  --force             replace what is there; --resume: skip what is done\n"
+		"  --in-place          outputs take the place of the inputs\n"
 		"  --processes N       worker processes, 0 to 64 (default: as suits)\n"
 		"  --jobs N            pieces and files in work at a time, 1 to 64\n"
 		"  --help              show this\n",
+	.shorts = "r0",
 	.run = run,
 };

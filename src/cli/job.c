@@ -21,6 +21,7 @@ struct job {
 	const struct job_rules *rules;
 	const char *input;
 	const char *output;
+	bool was_found;
 	int in;
 	struct stat in_stat;
 	struct newfile file; /* of a regular output */
@@ -102,12 +103,22 @@ static int fail_convert(const struct job *j, int r)
 
 static int open_input(struct job *j)
 {
-	j->in = strcmp(j->input, "-") ? open(j->input, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+	int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY;
+
+	if (j->was_found || j->rules->is_in_place)
+		flags |= O_NOFOLLOW;
+	j->in = strcmp(j->input, "-") ? open(j->input, flags)
 				      : fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
 	if (j->in < 0 || fstat(j->in, &j->in_stat))
 		return fail_system(j, -errno);
 	if (S_ISDIR(j->in_stat.st_mode))
 		return fail(j, STATUS_USAGE, strerror(EISDIR));
+	if (!j->rules->is_in_place)
+		return STATUS_OK;
+	if (!S_ISREG(j->in_stat.st_mode))
+		return fail(j, STATUS_USAGE, "not a file that could be replaced");
+	if (j->in_stat.st_nlink > 1)
+		return fail(j, STATUS_USAGE, "it has other names (hard links), which would stay");
 	return STATUS_OK;
 }
 
@@ -123,26 +134,55 @@ static int open_stream(struct job *j, const struct stat *st)
 	return j->out < 0 ? fail_output(j, -errno) : STATUS_OK;
 }
 
+/* What a run made has the time of its input. */
+static bool is_done_already(const struct job *j, const struct stat *st)
+{
+	const struct timespec *a = &j->in_stat.st_mtim;
+	const struct timespec *b = &st->st_mtim;
+
+	return j->rules->resumes && S_ISREG(st->st_mode) && a->tv_sec == b->tv_sec &&
+	       (a->tv_nsec == b->tv_nsec || b->tv_nsec == 0);
+}
+
+static int begin_file(struct job *j)
+{
+	int r = newfile_begin(j->output, &j->file);
+
+	return r ? fail_output(j, r) : STATUS_OK;
+}
+
 static int open_output(struct job *j)
 {
 	struct stat st;
 	bool is_there = strcmp(j->output, "-") != 0 && stat(j->output, &st) == 0;
-	int r;
 
+	if (j->rules->is_in_place)
+		return begin_file(j);
 	if (strcmp(j->output, "-") == 0 || (is_there && !S_ISREG(st.st_mode)))
 		return open_stream(j, &st);
 	if (is_there && st.st_dev == j->in_stat.st_dev && st.st_ino == j->in_stat.st_ino)
 		return fail(j, STATUS_USAGE, "input and output are the same file");
+	if (is_there && is_done_already(j, &st))
+		return JOB_DONE;
 	if (is_there && !j->rules->force)
 		return fail_output(j, NEWFILE_EXISTS);
-	r = newfile_begin(j->output, &j->file);
-	return r ? fail_output(j, r) : STATUS_OK;
+	return begin_file(j);
 }
 
 /* An empty file may be one of /proc, that is not empty at all. */
 static bool reads_as_stream(const struct job *j)
 {
 	return !S_ISREG(j->in_stat.st_mode) || j->in_stat.st_size == 0;
+}
+
+/* In place, what is in the file says whether it was done. */
+static bool is_done_in_place(const struct job *j, const uint8_t raw[CONTAINER_HEADER_SIZE])
+{
+	struct container_header header;
+	bool is_container = container_header_decode(raw, &header) != CONTAINER_NOT_ONE;
+
+	return j->rules->is_in_place && j->rules->resumes &&
+	       is_container == (j->rules->way == CONVERT_SEAL);
 }
 
 /* The first bytes of a container: their number or -errno. */
@@ -173,6 +213,8 @@ static int read_container(struct job *j, struct convert_spec *spec)
 
 	if (n < 0)
 		return fail_system(j, (int)n);
+	if (is_done_in_place(j, raw))
+		return JOB_DONE;
 	r = container_header_decode(raw, &header);
 	if (!r)
 		r = container_keys_get(j->rules->keys, &header, &j->keyset);
@@ -189,9 +231,17 @@ static int read_container(struct job *j, struct convert_spec *spec)
 static int write_container(struct job *j, struct convert_spec *spec)
 {
 	struct container_header header = j->rules->header;
-	uint8_t raw[CONTAINER_HEADER_SIZE];
+	uint8_t raw[CONTAINER_HEADER_SIZE] = { 0 };
 	int r;
 
+	if (j->rules->is_in_place) {
+		ssize_t n = fdio_pread_some(j->in, raw, sizeof(raw), 0);
+
+		if (n < 0)
+			return fail_system(j, (int)n);
+		if (is_done_in_place(j, raw))
+			return JOB_DONE;
+	}
 	if (getrandom(header.id, sizeof(header.id), 0) != (ssize_t)sizeof(header.id))
 		return fail(j, STATUS_SYSTEM, "no random bytes to be had");
 	r = container_keys_get(j->rules->keys, &header, &j->keyset);
@@ -248,17 +298,22 @@ static void job_free(struct job *j)
 	free(j);
 }
 
-int job_new(const struct job_rules *rules, const char *input, const char *output, struct job **out)
+int job_new(const struct job_rules *rules, const struct input *files, struct job **out)
 {
 	struct job *j = calloc(1, sizeof(*j));
 	int status;
 
 	*out = NULL;
 	if (!j) {
-		log_error("cannot begin %s: %s", input, strerror(ENOMEM));
+		log_error("cannot begin %s: %s", files->path, strerror(ENOMEM));
 		return STATUS_SYSTEM;
 	}
-	*j = (struct job){ .rules = rules, .input = input, .output = output, .in = -1, .out = -1 };
+	*j = (struct job){ .rules = rules,
+			   .input = files->path,
+			   .output = files->output,
+			   .was_found = files->was_found,
+			   .in = -1,
+			   .out = -1 };
 	j->file = (struct newfile){ .fd = -1, .dirfd = -1 };
 	status = begin(j);
 	if (status)
@@ -285,6 +340,26 @@ static bool has_changed(const struct job *j)
 		now.st_mtim.tv_nsec != j->in_stat.st_mtim.tv_nsec);
 }
 
+/* Bring the output to its name: the exit status. */
+static int finish(struct job *j)
+{
+	const struct job_rules *rules = j->rules;
+	const struct stat *st = &j->in_stat;
+	const struct newfile_end end = {
+		.like = S_ISREG(st->st_mode) ? st : NULL,
+		.replace = rules->force || rules->is_in_place,
+		.syncs_name = !rules->is_many,
+	};
+	int r = 0;
+
+	if (rules->is_in_place && (st->st_uid != geteuid() || st->st_gid != getegid()) &&
+	    fchown(j->file.fd, st->st_uid, st->st_gid))
+		r = -errno;
+	if (!r)
+		r = newfile_commit(&j->file, &end);
+	return r ? fail_output(j, r) : STATUS_OK;
+}
+
 int job_end(struct job *j, int r)
 {
 	int status = STATUS_OK;
@@ -294,10 +369,7 @@ int job_end(struct job *j, int r)
 	if (r) {
 		status = fail_convert(j, r);
 	} else if (j->out < 0) {
-		r = newfile_commit(&j->file, S_ISREG(j->in_stat.st_mode) ? &j->in_stat : NULL,
-				   j->rules->force);
-		if (r)
-			status = fail_output(j, r);
+		status = finish(j);
 	}
 	job_free(j);
 	return status;

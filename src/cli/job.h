@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "cli/inputs.h"
 #include "engine/engine.h"
 #include "fs/container_keys.h"
 #include "fs/convert.h"
@@ -24,16 +25,23 @@ struct job_rules {
 	struct container_header header; /* SEAL: suite, kdf, salt; the id is each job's own */
 	const struct vault_secret *xor_key;
 	bool force;		   /* replace what has the output's name */
+	bool resumes;		   /* leave alone what is done already */
+	bool is_many;		   /* who runs the jobs brings their names to disk in the end */
+	bool is_in_place;	   /* outputs take the place of their inputs */
 	_Atomic uint64_t *n_bytes; /* as in struct convert_spec */
 };
 
 struct job;
 
+enum {
+	JOB_DONE = -1, /* there is nothing left to do */
+};
+
 /*
- * Open input and begin output ("-": standard input and output), both borrowed:
- * STATUS_OK and *out, or what went wrong.
+ * Open the input and begin the output ("-": standard input and output), whose
+ * names are borrowed: STATUS_OK and *out, what went wrong, or JOB_DONE.
  */
-int job_new(const struct job_rules *rules, const char *input, const char *output, struct job **out);
+int job_new(const struct job_rules *rules, const struct input *files, struct job **out);
 
 /* The conversion, for hands to work at. */
 struct convert *job_convert(struct job *j);

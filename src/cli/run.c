@@ -28,8 +28,7 @@ enum {
 
 struct berth {
 	struct job *job; /* NULL: empty */
-	char *input;
-	char *output;
+	struct input files;
 	uint32_t n_users;
 	bool is_over;
 	int result;
@@ -69,10 +68,18 @@ static void count(struct run *run, int status)
 		atomic_fetch_add(&run->counts->n_done, 1);
 		return;
 	}
-	if (run->is_stopping)
+	if (status == JOB_DONE)
+		atomic_fetch_add(&run->counts->n_skipped, 1);
+	if (status == JOB_DONE || run->is_stopping)
 		return;
 	atomic_fetch_add(&run->counts->n_failed, 1);
 	run->status = !run->status || run->status == status ? status : STATUS_SYSTEM;
+}
+
+static void free_names(struct input *files)
+{
+	free(files->path);
+	free(files->output);
 }
 
 /* ---- berths ------------------------------------------------------------ */
@@ -108,8 +115,7 @@ static void leave(struct run *run, struct berth *b)
 	*b = (struct berth){ 0 };
 	(void)pthread_mutex_unlock(&run->lock);
 	status = job_end(old.job, old.result);
-	free(old.input);
-	free(old.output);
+	free_names(&old.files);
 	(void)pthread_mutex_lock(&run->lock);
 	count(run, status);
 	run->n_taken--;
@@ -146,10 +152,10 @@ static void begin(struct run *run, struct convert_hand *h)
 	run->n_taken++;
 	(void)pthread_mutex_unlock(&run->lock);
 	(void)pthread_mutex_lock(&run->taking);
-	r = run->source->next(run->source->arg, &new.input, &new.output);
+	r = run->source->next(run->source->arg, &new.files);
 	(void)pthread_mutex_unlock(&run->taking);
 	if (!r)
-		status = job_new(run->rules, new.input, new.output, &new.job);
+		status = job_new(run->rules, &new.files, &new.job);
 	(void)pthread_mutex_lock(&run->lock);
 	if (new.job) {
 		b = find_empty(run);
@@ -160,8 +166,7 @@ static void begin(struct run *run, struct convert_hand *h)
 		work_at(run, b, h);
 		return;
 	}
-	free(new.input);
-	free(new.output);
+	free_names(&new.files);
 	if (r > 0)
 		run->is_exhausted = true;
 	else

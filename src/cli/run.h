@@ -12,17 +12,17 @@
 
 #include "cli/job.h"
 
-/* What is to be done, one pair after the other; strings are taken over. */
+/* What is to be done; answers are those of inputs_next. */
 struct run_source {
-	/* 0 with a pair, 1 when there is none any more, -1 for one that failed (said already). */
-	int (*next)(void *arg, char **input, char **output);
+	int (*next)(void *arg, struct input *next);
 	void *arg;
 };
 
 /* What was done so far; read at any time. */
 struct run_counts {
-	_Atomic uint64_t n_bytes; /* of the inputs */
-	_Atomic uint64_t n_done;  /* files */
+	_Atomic uint64_t n_bytes;   /* of the inputs */
+	_Atomic uint64_t n_done;    /* files */
+	_Atomic uint64_t n_skipped; /* they were done already */
 	_Atomic uint64_t n_failed;
 };
 

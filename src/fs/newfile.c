@@ -140,16 +140,16 @@ static int give_name(struct newfile *f, bool replace)
 	return r;
 }
 
-int newfile_commit(struct newfile *f, const struct stat *like, bool replace)
+int newfile_commit(struct newfile *f, const struct newfile_end *end)
 {
-	int r = like ? dress(f->fd, like) : 0;
+	int r = end->like ? dress(f->fd, end->like) : 0;
 
 	if (!r && fsync(f->fd))
 		r = -errno;
 	if (!r)
-		r = give_name(f, replace);
-	if (!r && fsync(f->dirfd) && errno != EINVAL) /* some filesystems have no such thing */
-		r = -errno;
+		r = give_name(f, end->replace);
+	if (!r && end->syncs_name && fsync(f->dirfd) && errno != EINVAL)
+		r = -errno; /* EINVAL: some filesystems have no such thing */
 	newfile_discard(f);
 	return r == -EEXIST ? NEWFILE_EXISTS : r;
 }

@@ -26,12 +26,17 @@ struct newfile {
 /* Begin the file path, whose directory exists: 0 or -errno.  path is borrowed. */
 int newfile_begin(const char *path, struct newfile *f);
 
+struct newfile_end {
+	const struct stat *like; /* gets its mode and times; or NULL */
+	bool replace;		 /* it may take the place of another */
+	bool syncs_name;	 /* bring the name to disk, too, not only the content */
+};
+
 /*
- * Give it mode and times of like (unless NULL), bring it to disk and give it its
- * name; replace says whether it may take the place of another.  f is closed
- * in any case; after a failure nothing remains.
+ * Bring it to disk and give it its name.  f is closed in any case; after a
+ * failure nothing remains.
  */
-int newfile_commit(struct newfile *f, const struct stat *like, bool replace);
+int newfile_commit(struct newfile *f, const struct newfile_end *end);
 
 /* Leave nothing; {-1, -1} is fine. */
 void newfile_discard(struct newfile *f);

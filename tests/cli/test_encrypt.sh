@@ -210,8 +210,7 @@ same as.xor as.xor2
 "$CRYPTFS" $xor Key - - <plain 2>err | cmp - plain.xor || fail "xor by way of pipes"
 
 # ---- the command line
-says 1 'give IN and OUT' "$encrypt plain"
-says 1 'give IN and OUT' "$encrypt a b c"
+says 1 'too few operands' "$encrypt plain"
 says 1 '--key is for --cipher xor only' 'encrypt --key K plain no'
 says 1 '--cipher xor takes --key or --keyfile' 'encrypt --cipher xor plain no'
 says 1 '--cipher xor takes --key or --keyfile' 'encrypt --cipher xor --passfile secret plain no'
