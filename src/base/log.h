@@ -19,6 +19,12 @@ void log_to_syslog(void);
 /* Also show log_debug lines. */
 void log_verbose(bool on);
 
+/*
+ * Call these two around each line to standard error, for who draws there, too;
+ * NULL: no more.  While no other thread logs.
+ */
+void log_around(void (*before)(void *arg), void (*after)(void *arg), void *arg);
+
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -22,6 +22,7 @@ struct progress {
 	void (*ask)(void *arg, struct progress_state *state);
 	void *arg;
 	pthread_t thread;
+	bool has_thread;
 	pthread_mutex_t lock; /* guards what follows, and standard error */
 	pthread_cond_t wake;
 	bool stop;
@@ -30,6 +31,24 @@ struct progress {
 	uint64_t last_bytes;
 	double rate; /* bytes a second, of the recent past */
 };
+
+int progress_by_name(const char *name, enum progress_style *style)
+{
+	static const char *const names[] = {
+		[PROGRESS_NONE] = "none",
+		[PROGRESS_BAR] = "bar",
+		[PROGRESS_LINES] = "lines",
+		[PROGRESS_JSON] = "json",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!names[i] || strcmp(name, names[i]) != 0)
+			continue;
+		*style = (enum progress_style)i;
+		return 0;
+	}
+	return -EINVAL;
+}
 
 static double now(void)
 {
@@ -209,7 +228,8 @@ int progress_start(enum progress_style style, void (*ask)(void *arg, struct prog
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&p->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	r = -pthread_create(&p->thread, NULL, run, p);
+	r = style == PROGRESS_QUIET ? 0 : -pthread_create(&p->thread, NULL, run, p);
+	p->has_thread = style != PROGRESS_QUIET;
 	if (r) {
 		pthread_cond_destroy(&p->wake);
 		pthread_mutex_destroy(&p->lock);
@@ -218,6 +238,27 @@ int progress_start(enum progress_style style, void (*ask)(void *arg, struct prog
 	}
 	*out = p;
 	return 0;
+}
+
+void progress_say(struct progress *p)
+{
+	struct progress_state state;
+	double time = now();
+	char text[128];
+
+	if (!p)
+		return;
+	p->ask(p->arg, &state);
+	pthread_mutex_lock(&p->lock);
+	if (p->style == PROGRESS_JSON) {
+		draw(p, &state);
+	} else {
+		measure(p, &state, time);
+		compose(p, &state, time, text, sizeof(text));
+		wipe_bar(p);
+		(void)fprintf(stderr, "%s\n", text);
+	}
+	pthread_mutex_unlock(&p->lock);
 }
 
 void progress_stop(struct progress *p)
@@ -230,10 +271,11 @@ void progress_stop(struct progress *p)
 	p->stop = true;
 	pthread_cond_signal(&p->wake);
 	pthread_mutex_unlock(&p->lock);
-	(void)pthread_join(p->thread, NULL);
+	if (p->has_thread)
+		(void)pthread_join(p->thread, NULL);
 	if (p->style == PROGRESS_BAR) {
 		wipe_bar(p);
-	} else {
+	} else if (p->style != PROGRESS_QUIET) {
 		p->ask(p->arg, &state);
 		draw(p, &state);
 	}

@@ -11,6 +11,7 @@
 
 enum progress_style {
 	PROGRESS_NONE,
+	PROGRESS_QUIET, /* nothing but what progress_say says */
 	PROGRESS_BAR,
 	PROGRESS_LINES,
 	PROGRESS_JSON, /* one object a line */
@@ -25,12 +26,18 @@ struct progress_state {
 
 struct progress;
 
+/* "bar", "lines", "json" or "none": 0 and *style, or -EINVAL. */
+int progress_by_name(const char *name, enum progress_style *style);
+
 /*
  * Start a thread that calls ask(arg, ...) now and then, with nothing locked.
  * 0 or -errno; *out is NULL with PROGRESS_NONE, which every function takes.
  */
 int progress_start(enum progress_style style, void (*ask)(void *arg, struct progress_state *state),
 		   void *arg, struct progress **out);
+
+/* A line about the state of now, on standard error.  Any thread but from ask. */
+void progress_say(struct progress *p);
 
 /* Stop; the last state is shown by lines, and a bar is wiped. */
 void progress_stop(struct progress *p);
