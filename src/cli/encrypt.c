@@ -12,7 +12,9 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/progress.h"
 #include "cli/run.h"
+#include "cli/survey.h"
 #include "fs/passphrase.h"
 #include "fs/vault_kdf.h"
 
@@ -39,6 +41,7 @@ struct request {
 	const char *input; /* the only one, or NULL: spec says which */
 	const char *output;
 	bool is_taken; /* the only one */
+	enum progress_style style;
 };
 
 /* ---- the command line -------------------------------------------------- */
@@ -58,6 +61,14 @@ static int choose_processes(const char *text, struct request *q)
 	if (!q->processes_set)
 		return STATUS_OK;
 	return cli_number("--processes", text, 0, ENGINE_MAX_WORKERS, &q->processes);
+}
+
+static int choose_progress(const char *name, struct request *q)
+{
+	if (!progress_by_name(name, &q->style))
+		return STATUS_OK;
+	log_error("--progress %s: not one of bar, lines, json and none", name);
+	return STATUS_USAGE;
 }
 
 static int add_pattern(const char *option, const char *pattern, const char **patterns)
@@ -115,6 +126,8 @@ static int apply(int option, const char *value, struct request *q)
 		return add_pattern("--include", value, q->include);
 	case 'X':
 		return add_pattern("--exclude", value, q->exclude);
+	case 'g':
+		return choose_progress(value, q);
 	case 'P':
 		return choose_processes(value, q);
 	case 'j':
@@ -244,39 +257,121 @@ static int make_header(const struct request *q, struct container_header *header)
 	return STATUS_SYSTEM;
 }
 
-static int run_it(struct request *q, struct engine *e, const struct vault_secret *secret,
-		  const struct run_options *options, int *stopped_by)
+/* ---- how far it is ----------------------------------------------------- */
+
+struct show {
+	struct progress *progress;
+	struct survey *survey;
+	struct run_counts counts;
+	uint64_t size; /* of the only input */
+};
+
+static void ask(void *arg, struct progress_state *state)
 {
-	struct run_counts counts = { 0 };
+	struct show *show = arg;
+	struct run_counts *c = &show->counts;
+
+	*state = (struct progress_state){
+		.bytes = atomic_load(&c->n_bytes),
+		.files = atomic_load(&c->n_done),
+		.total = show->survey ? survey_total(show->survey) : show->size,
+	};
+	state->done = state->bytes + atomic_load(&c->n_skipped_bytes);
+}
+
+static void say(void *arg)
+{
+	struct show *show = arg;
+
+	progress_say(show->progress);
+}
+
+static void hide(void *arg)
+{
+	progress_hide(arg);
+}
+
+static void show_again(void *arg)
+{
+	progress_show(arg);
+}
+
+/* Without it everything goes on, but silently. */
+static void start_showing(const struct request *q, struct show *show)
+{
+	bool is_shown = q->style != PROGRESS_NONE && q->style != PROGRESS_QUIET;
+	struct stat st;
+
+	if (q->input && !stat(q->input, &st) && S_ISREG(st.st_mode))
+		show->size = (uint64_t)st.st_size;
+	if (!q->input && is_shown)
+		show->survey = survey_start(&q->spec);
+	if (progress_start(q->style == PROGRESS_NONE ? PROGRESS_QUIET : q->style, ask, show,
+			   &show->progress))
+		return;
+	if (is_shown)
+		log_around(hide, show_again, show->progress);
+}
+
+static void stop_showing(struct show *show)
+{
+	log_around(NULL, NULL, NULL);
+	progress_stop(show->progress);
+	survey_stop(show->survey);
+}
+
+/* ---- the run ----------------------------------------------------------- */
+
+/* Keys of the run: rules are set for run_jobs.  STATUS_OK, or what went wrong, said already. */
+static int set_keys(const struct request *q, const struct vault_secret *secret,
+		    struct job_rules *rules)
+{
+	int r;
+
+	if (q->suite == CIPHER_XOR) {
+		rules->way = CONVERT_XOR;
+		rules->xor_key = secret;
+		return STATUS_OK;
+	}
+	rules->way = q->decrypts ? CONVERT_OPEN : CONVERT_SEAL;
+	r = container_keys_new(secret, &rules->keys);
+	if (!r)
+		return q->decrypts ? STATUS_OK : make_header(q, &rules->header);
+	log_error("cannot start: %s", strerror(-r));
+	return STATUS_SYSTEM;
+}
+
+/* Ends the engine, before what its messages go by. */
+static int run_it(struct request *q, struct engine **e, const struct vault_secret *secret,
+		  struct run_options *options, int *stopped_by)
+{
+	struct show show = { 0 };
 	struct job_rules rules = { .force = q->force,
 				   .resumes = q->resumes,
 				   .is_in_place = q->is_in_place,
 				   .is_many = q->spec.dest != NULL,
-				   .n_bytes = &counts.n_bytes };
+				   .n_bytes = &show.counts.n_bytes };
 	struct run_source source = { next_only, q };
 	struct inputs *inputs = NULL;
-	int status = STATUS_OK;
+	int status = set_keys(q, secret, &rules);
 	int r;
 
-	if (q->suite == CIPHER_XOR) {
-		rules.way = CONVERT_XOR;
-		rules.xor_key = secret;
-	} else {
-		rules.way = q->decrypts ? CONVERT_OPEN : CONVERT_SEAL;
-		r = container_keys_new(secret, &rules.keys);
-		if (r) {
-			log_error("cannot start: %s", strerror(-r));
-			return STATUS_SYSTEM;
-		}
-		if (!q->decrypts)
-			status = make_header(q, &rules.header);
-	}
 	if (!status && !q->input)
 		status = inputs_new(&q->spec, &inputs);
 	if (inputs)
 		source = (struct run_source){ next_of_many, inputs };
-	if (!status)
-		status = run_jobs(e, &rules, &source, options, &counts, stopped_by);
+	if (!status) {
+		options->say = say;
+		options->arg = &show;
+		start_showing(q, &show);
+		r = engine_watch(*e);
+		if (r)
+			log_warn("cannot start workers: %s; going on without", strerror(-r));
+		status = run_jobs(*e, &rules, &source, options, &show.counts, stopped_by);
+		engine_stop(*e);
+		*e = NULL;
+		stop_showing(&show);
+	}
 	inputs_free(inputs);
 	container_keys_free(rules.keys);
 	return status;
@@ -307,6 +402,16 @@ static uint32_t choose_hands(const struct request *q)
 	return n < ENGINE_MAX_SLOTS ? (uint32_t)n : ENGINE_MAX_SLOTS;
 }
 
+/* Who asks by SIGUSR1 before there is anything to say is answered later. */
+static void hold_questions(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* fails for bad arguments only */
+}
+
 /* The engine starts before there is a secret or a thread: see engine_start. */
 static int start(struct request *q)
 {
@@ -322,18 +427,15 @@ static int start(struct request *q)
 	int r;
 
 	options.n_open = options.n_hands;
+	hold_questions();
 	r = engine_start(&engine, &e);
 	if (r) {
 		log_error("cannot start: %s", strerror(-r));
 		return STATUS_SYSTEM;
 	}
 	status = get_secret(q, &secret);
-	if (!status) {
-		r = engine_watch(e);
-		if (r)
-			log_warn("cannot start workers: %s; going on without", strerror(-r));
-		status = run_it(q, e, &secret, &options, &stopped_by);
-	}
+	if (!status)
+		status = run_it(q, &e, &secret, &options, &stopped_by);
 	engine_stop(e);
 	if (!q->key)
 		passphrase_free(&secret);
@@ -366,12 +468,15 @@ static int run(const struct command *self, int argc, char **argv)
 		{ "null", no_argument, NULL, '0' },
 		{ "include", required_argument, NULL, 'I' },
 		{ "exclude", required_argument, NULL, 'X' },
+		{ "progress", required_argument, NULL, 'g' },
 		{ "processes", required_argument, NULL, 'P' },
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
 		{ 0 },
 	};
-	struct request q = { .self = self, .decrypts = self == &cli_decrypt };
+	struct request q = { .self = self,
+			     .decrypts = self == &cli_decrypt,
+			     .style = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_QUIET };
 	int status = STATUS_OK;
 	int c;
 
@@ -413,6 +518,7 @@ const struct command cli_encrypt = {
 		"  --files-from FILE   inputs are the lines of FILE; -0, --null: end with zeros\n"
 		"  --force             replace what is there; --resume: skip what is done\n"
 		"  --in-place          outputs take the place of the inputs\n"
+		"  --progress HOW      bar (on terminals), lines, json or none\n"
 		"  --processes N       worker processes, 0 to 64 (default: as suits)\n"
 		"  --jobs N            pieces and files in work at a time, 1 to 64\n"
 		"  --help              show this\n",
@@ -436,6 +542,7 @@ const struct command cli_decrypt = {
 		"  --files-from FILE   inputs are the lines of FILE; -0, --null: end with zeros\n"
 		"  --force             replace what is there; --resume: skip what is done\n"
 		"  --in-place          outputs take the place of the inputs\n"
+		"  --progress HOW      bar (on terminals), lines, json or none\n"
 		"  --processes N       worker processes, 0 to 64 (default: as suits)\n"
 		"  --jobs N            pieces and files in work at a time, 1 to 64\n"
 		"  --help              show this\n",

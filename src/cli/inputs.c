@@ -217,7 +217,8 @@ static int enter_directory(struct inputs *in, FTSENT *entry, const char *relativ
 	if (stat(path, &st) == 0 && is_same(&st, entry->fts_statp)) {
 		r = fail_saying(in, entry->fts_path,
 				"outputs would go into it (name another directory)");
-	} else if (*relative && make_directory(in, path, entry->fts_statp)) {
+	} else if (*relative && !in->spec.only_looks &&
+		   make_directory(in, path, entry->fts_statp)) {
 		r = FAILED;
 	}
 	if (r == FAILED)
@@ -338,7 +339,7 @@ static int take_listed(struct inputs *in, const char *path, struct input *next)
 		return fail(in, path, errno);
 	if (S_ISDIR(st.st_mode) && check_directory(in, path))
 		return FAILED;
-	if (make_parents(in, relative))
+	if (!in->spec.only_looks && make_parents(in, relative))
 		return FAILED;
 	if (!S_ISDIR(st.st_mode))
 		return take_file(in, path, relative, &st, next);

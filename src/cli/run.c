@@ -39,7 +39,7 @@ struct run {
 	const struct job_rules *rules;
 	const struct run_source *source;
 	struct run_counts *counts;
-	uint32_t n_open;
+	const struct run_options *options;
 
 	pthread_mutex_t taking; /* the next of the source */
 	pthread_mutex_t lock;
@@ -171,6 +171,8 @@ static void begin(struct run *run, struct convert_hand *h)
 		run->is_exhausted = true;
 	else
 		count(run, r ? STATUS_SYSTEM : status);
+	if (status == JOB_DONE)
+		atomic_fetch_add(&run->counts->n_skipped_bytes, new.files.size);
 	run->n_taken--;
 	(void)pthread_cond_broadcast(&run->changed);
 }
@@ -183,7 +185,7 @@ static void work(struct run *run, struct convert_hand *h)
 	for (;;) {
 		bool may_begin = !run->is_exhausted && !run->is_stopping;
 
-		if (may_begin && run->n_taken < run->n_open)
+		if (may_begin && run->n_taken < run->options->n_open)
 			begin(run, h);
 		else if ((b = find_work(run)))
 			work_at(run, b, h);
@@ -255,7 +257,9 @@ static int watch(struct run *run, const struct hand *hands, uint32_t n, int sign
 			(void)eventfd_read(run->ended, &ignored);
 		if (fds[1].revents)
 			caught = read_signal(signals);
-		if (caught && !stopped_by) {
+		if (caught == SIGUSR1) {
+			run->options->say(run->options->arg);
+		} else if (caught && !stopped_by) {
 			stopped_by = caught;
 			stop(run);
 		}
@@ -273,7 +277,7 @@ static void do_nothing(int signal)
 /* Have signals come to a descriptor, and SIGUSR2 end waiting: its number or -errno. */
 static int take_signals(void)
 {
-	static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
+	static const int caught[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1 };
 	const struct sigaction wake = { .sa_handler = do_nothing };
 	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t set;
@@ -343,11 +347,9 @@ int run_jobs(struct engine *e, const struct job_rules *rules, const struct run_s
 		log_error("cannot start: %s", strerror(ENOMEM));
 		return status;
 	}
-	*run = (struct run){ .engine = e,
-			     .rules = rules,
-			     .source = source,
-			     .counts = counts,
-			     .n_open = options->n_open };
+	*run = (struct run){
+		.engine = e, .rules = rules, .source = source, .counts = counts, .options = options
+	};
 	(void)pthread_mutex_init(&run->taking, NULL); /* the default kind cannot fail */
 	(void)pthread_mutex_init(&run->lock, NULL);
 	(void)pthread_cond_init(&run->changed, NULL);

@@ -23,12 +23,15 @@ struct run_counts {
 	_Atomic uint64_t n_bytes;   /* of the inputs */
 	_Atomic uint64_t n_done;    /* files */
 	_Atomic uint64_t n_skipped; /* they were done already */
+	_Atomic uint64_t n_skipped_bytes;
 	_Atomic uint64_t n_failed;
 };
 
 struct run_options {
-	uint32_t n_hands; /* 1..ENGINE_MAX_SLOTS */
-	uint32_t n_open;  /* files in work at a time, at most */
+	uint32_t n_hands;	/* 1..ENGINE_MAX_SLOTS */
+	uint32_t n_open;	/* files in work at a time, at most */
+	void (*say)(void *arg); /* somebody asks by SIGUSR1 how far it is */
+	void *arg;
 };
 
 /*

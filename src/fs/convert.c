@@ -142,6 +142,12 @@ static int take(struct convert *c, void *data, size_t size)
 	return (size_t)n == size ? 0 : CONVERT_CUT;
 }
 
+static void count(struct convert *c, uint64_t n)
+{
+	if (c->spec.n_bytes)
+		atomic_fetch_add(c->spec.n_bytes, n);
+}
+
 /* ---- claiming: plaintext ----------------------------------------------- */
 
 static int where_is(int fd, uint64_t from, int whence, uint64_t size, uint64_t *at)
@@ -175,8 +181,10 @@ static int skip_hole(struct convert *c)
 		return r;
 	if (data < in->size)
 		data = data / block * block;
-	if (data > c->in)
+	if (data > c->in) {
+		count(c, data - c->in);
 		c->in = data;
+	}
 	hole = (hole + block - 1) / block * block;
 	c->extent_end = hole < in->size ? hole : in->size;
 	return 0;
@@ -518,9 +526,8 @@ static int work(struct convert *c, struct convert_hand *h, const struct piece *p
 		r = wait_for_turn(c, p->turn);
 	if (!r)
 		r = write_piece(c, h, p);
-	if (!r && c->spec.n_bytes)
-		atomic_fetch_add(c->spec.n_bytes,
-				 c->spec.way == CONVERT_OPEN ? p->stored : p->size);
+	if (!r)
+		count(c, c->spec.way == CONVERT_OPEN ? p->stored : p->is_end ? 0 : p->size);
 	return r;
 }
 

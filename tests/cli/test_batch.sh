@@ -194,10 +194,54 @@ run 1 "$encrypt --in-place place/file1"
 says 'it has other names'
 run 1 "encrypt --in-place --cipher xor --key K place/file2"
 
+# ---- how far it is
+run 0 "$encrypt -r --progress=json tree told"
+python3 - err "$(find tree -type f -printf x | wc -c)" "$(find tree -type f -printf '%s\n' | awk '{n += $1} END {print n}')" <<'END' ||
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert lines[-1]["files"] == int(sys.argv[2]) and lines[-1]["bytes"] == int(sys.argv[3])
+assert lines[-1]["share"] == 1 and {"bytes_per_second", "seconds_left"} <= lines[-1].keys()
+END
+	fail "--progress=json: $(cat err)"
+run 0 "$encrypt -r --resume --progress=json tree told"
+grep -q '"files":0.*"share":1.0' err || fail "skipped files are not progress: $(cat err)"
+run 0 "$encrypt -r --progress=lines tree told2"
+says 'files, '
+run 1 "$encrypt -r --progress=some tree told3"
+says 'not one of bar, lines, json and none'
+mkfifo slow.in
+# shellcheck disable=SC2086
+{
+	"$CRYPTFS" $encrypt - asked <slow.in 2>err &
+	pid=$!
+	exec 7>slow.in
+	head -c 3000000 /dev/zero >&7
+	kill -USR1 $pid
+	for _ in {1..300}; do
+		[ ! -s err ] || break
+		sleep 0.1
+	done
+	exec 7>&-
+}
+wait $pid || fail "it did not survive the question"
+[ "$(grep -c '^0 files, .* MiB, ' err)" = 1 ] || fail "SIGUSR1: $(cat err)"
+if command -v script >/dev/null; then
+	script -qefc "$CRYPTFS $encrypt - onterminal <slow.in" terminal >/dev/null </dev/null &
+	pid=$!
+	exec 7>slow.in
+	head -c 3000000 /dev/zero >&7
+	for _ in {1..300}; do
+		! grep -q '\[[#.]*\] 0 files' terminal || break
+		sleep 0.1
+	done
+	exec 7>&-
+	wait $pid || fail "on a terminal"
+	grep -q '\[[#.]*\] 0 files' terminal || fail "no bar on a terminal: $(cat terminal)"
+fi
+
 # ---- interruption leaves nothing, and what was complete stays
 mkdir slow
 for i in 1 2 3; do head -c 100000 /dev/urandom >slow/$i; done
-mkfifo slow.in
 for signal in INT TERM HUP; do
 	# shellcheck disable=SC2086
 	env --default-signal=$signal "$CRYPTFS" $encrypt - stopped <slow.in 2>err &
