@@ -161,6 +161,16 @@ int file_fd(const struct file *f)
 	return f->fd;
 }
 
+uint64_t file_length(struct file *f)
+{
+	uint64_t length;
+
+	pthread_rwlock_rdlock(&f->lock);
+	length = f->length;
+	pthread_rwlock_unlock(&f->lock);
+	return length;
+}
+
 const uint8_t *file_id(const struct file *f)
 {
 	return f->header.id;
