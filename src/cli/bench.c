@@ -32,7 +32,8 @@ struct report {
 	struct measure_cipher ciphers[MAX_CIPHERS];
 	uint32_t n_ciphers;
 	struct measure_hand_off hand_off;
-	struct scaling scaling[MAX_COUNTS]; /* 0 workers first */
+	double automatic[MEASURE_SUITES][MEASURE_STEPS]; /* see measure_auto */
+	struct scaling scaling[MAX_COUNTS];		 /* 0 workers first */
 	uint32_t n_scaling;
 };
 
@@ -117,11 +118,13 @@ static int measure(struct report *r, uint32_t budget_ms)
 
 	find_cpu(r);
 	if (!error)
-		error = measure_ciphers(r, budget_ms * 45 / 100);
+		error = measure_ciphers(r, budget_ms * 40 / 100);
 	if (!error)
 		error = measure_hand_off(budget_ms * 10 / 100, &r->hand_off);
 	if (!error)
-		error = measure_scaling(r, budget_ms * 45 / 100);
+		error = measure_auto(budget_ms * 15 / 100, r->automatic);
+	if (!error)
+		error = measure_scaling(r, budget_ms * 35 / 100);
 	cipher_thread_fini();
 	return error;
 }
@@ -189,6 +192,15 @@ static void show_auto(const struct report *r)
 		       cipher_name(c->suite), c->implementation, c->pace.kib_ns,
 		       c->pace.inline_max_size / 1024);
 	}
+	printf("its time relative to the submitter alone\n%-20s", "");
+	for (uint32_t n = 0; n < MEASURE_STEPS; n++)
+		printf(" %4uK", (unsigned int)ENGINE_BLOCK_SIZE / 1024 << n);
+	for (size_t i = 0; i < MEASURE_SUITES; i++) {
+		printf("\n  %-18s", cipher_name((enum cipher_suite)(i + 1)));
+		for (uint32_t n = 0; n < MEASURE_STEPS; n++)
+			printf(" %5.2f", r->automatic[i][n]);
+	}
+	printf("\n");
 }
 
 static void show_speed(double v, double one)
@@ -266,6 +278,20 @@ static json_t *ciphers_json(const struct report *r)
 	return ciphers;
 }
 
+static json_t *automatic_json(const struct report *r)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < MEASURE_SUITES; i++)
+		for (uint32_t n = 0; n < MEASURE_STEPS; n++)
+			(void)json_array_append_new(
+				rows, json_pack("{s:s, s:I, s:f}", "suite",
+						cipher_name((enum cipher_suite)(i + 1)), "size",
+						(json_int_t)ENGINE_BLOCK_SIZE << n, "relative",
+						r->automatic[i][n]));
+	return rows;
+}
+
 static json_t *scaling_json(const struct report *r)
 {
 	json_t *rows = json_array();
@@ -289,10 +315,11 @@ static int show_json(const struct report *r)
 {
 	const struct measure_hand_off *h = &r->hand_off;
 	json_t *object = json_pack(
-		"{s:s, s:s, s:I, s:o, s:{s:f, s:f, s:f, s:f}, s:o}", "version", CRYPTFS_VERSION,
-		"cpu", r->cpu, "processors", (json_int_t)r->processors, "ciphers", ciphers_json(r),
-		"hand_off", "inline_ns", h->inline_ns, "inline_mib_ns", h->inline_mib_ns,
-		"asleep_us", h->asleep_us, "awake_us", h->awake_us, "scaling", scaling_json(r));
+		"{s:s, s:s, s:I, s:o, s:{s:f, s:f, s:f, s:f}, s:o, s:o}", "version",
+		CRYPTFS_VERSION, "cpu", r->cpu, "processors", (json_int_t)r->processors, "ciphers",
+		ciphers_json(r), "hand_off", "inline_ns", h->inline_ns, "inline_mib_ns",
+		h->inline_mib_ns, "asleep_us", h->asleep_us, "awake_us", h->awake_us, "auto",
+		automatic_json(r), "scaling", scaling_json(r));
 
 	return cli_json(object);
 }

@@ -3,11 +3,10 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
-#include "base/log.h"
 #include "cli/cli.h"
+#include "cli/slots.h"
 
 enum {
 	ID_TEXT_SIZE = 2 * VAULT_ID_SIZE + 1,
@@ -41,37 +40,10 @@ static int show_text(const char *path, const struct vault_info *info)
 	       "cipher   %s\n"
 	       "created  %s\n",
 	       path, info->version, id, cipher_name(info->suite), created);
-	for (uint32_t i = 0; i < info->n_slots; i++) {
-		const struct vault_slot_info *slot = &info->slots[i];
-
-		printf("slot %-3" PRIu32 " %s \"%s\", argon2id, %" PRIu64 " MiB, %" PRIu64
-		       " operations\n",
-		       slot->id, slot->type, slot->label, slot->kdf.memory >> 20,
-		       slot->kdf.operations);
-	}
+	slots_show(info);
 	if (info->suite == CIPHER_XOR)
 		printf("xor is not encryption: this vault protects nothing\n");
 	return cli_flush();
-}
-
-static json_t *slots_json(const struct vault_info *info)
-{
-	json_t *slots = json_array();
-
-	for (uint32_t i = 0; i < info->n_slots; i++) {
-		const struct vault_slot_info *slot = &info->slots[i];
-
-		if (json_array_append_new(
-			    slots, json_pack("{s:I, s:s, s:s, s:{s:s, s:I, s:I}}", "id",
-					     (json_int_t)slot->id, "type", slot->type, "label",
-					     slot->label, "kdf", "name", "argon2id", "memory",
-					     (json_int_t)slot->kdf.memory, "operations",
-					     (json_int_t)slot->kdf.operations))) {
-			json_decref(slots);
-			return NULL;
-		}
-	}
-	return slots;
 }
 
 static int show_json(const struct vault_info *info)
@@ -88,13 +60,10 @@ static int show_json(const struct vault_info *info)
 static int show(const char *path, bool json)
 {
 	struct vault_info info;
-	struct vault *v;
-	int r = vault_open(path, VAULT_NO_LOCK, &v);
+	int status = slots_read(path, &info);
 
-	if (r)
-		return exitcode_report_vault("open", path, r);
-	vault_info(v, &info);
-	vault_close(v);
+	if (status)
+		return status;
 	return json ? show_json(&info) : show_text(path, &info);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/secrets.h"
 #include "fs/passphrase.h"
 #include "fs/vault_config.h"
 
@@ -12,6 +13,7 @@ struct request {
 	const char *path;
 	struct vault_create how;
 	struct passphrase_source source;
+	bool recovery;
 };
 
 static int choose_cipher(const char *name, struct vault_create *how)
@@ -53,14 +55,33 @@ static int apply(int option, const char *value, struct request *q)
 	case 'k':
 		q->source.keyfile = value;
 		return STATUS_OK;
+	case 'n':
+		q->source.keyring = value;
+		return STATUS_OK;
+	case 'r':
+		q->recovery = true;
+		return STATUS_OK;
 	default:
 		return STATUS_USAGE;
 	}
 }
 
+static int add_recovery(const struct request *q, const struct vault_secret *secret)
+{
+	struct vault *v;
+	int r = vault_open(q->path, VAULT_EXCLUSIVE, &v);
+
+	if (!r)
+		r = vault_unlock(v, secret);
+	r = r ? exitcode_report_vault("open", q->path, r) : secrets_add_recovery(v, q->path, NULL);
+	vault_close(v);
+	return r;
+}
+
 static int create(const struct request *q)
 {
 	struct vault_secret secret;
+	int status = STATUS_OK;
 	int r = vault_create_check(q->path);
 
 	if (r)
@@ -71,9 +92,13 @@ static int create(const struct request *q)
 	if (r)
 		return passphrase_report(&q->source, r);
 	r = vault_create(q->path, &q->how, &secret);
-	passphrase_free(&secret);
 	if (r)
-		return exitcode_report_vault("create", q->path, r);
+		status = exitcode_report_vault("create", q->path, r);
+	else if (q->recovery)
+		status = add_recovery(q, &secret);
+	passphrase_free(&secret);
+	if (status)
+		return status;
 	printf("created %s (%s); mount it with: cryptfs-mount %s MOUNTPOINT\n", q->path,
 	       cipher_name(q->how.suite), q->path);
 	return cli_flush();
@@ -89,6 +114,8 @@ static int run(const struct command *self, int argc, char **argv)
 		{ "passfile", required_argument, NULL, 'p' },
 		{ "extpass", required_argument, NULL, 'e' },
 		{ "keyfile", required_argument, NULL, 'k' },
+		{ "keyring", required_argument, NULL, 'n' },
+		{ "recovery", no_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
 		{ 0 },
 	};
@@ -122,7 +149,9 @@ const struct command cli_init = {
 		"  --passfile FILE     the passphrase is the first line of FILE (- is stdin)\n"
 		"  --extpass COMMAND   ... the first line that this shell command prints\n"
 		"  --keyfile FILE      ... all of FILE, up to 4096 bytes\n"
-		"  --label TEXT        name of the key slot (default passphrase)\n"
+		"  --keyring NAME      ... the key NAME in the kernel's keyrings\n"
+		"  --label TEXT        name of the key slot (default: what it is)\n"
+		"  --recovery          add a second key, twelve words to write down\n"
 		"  --kdf-memory MIB    memory that one try of a passphrase costs, 64 to 4096\n"
 		"                      (default 256, less on a small machine)\n"
 		"  --kdf-operations N  passes over it, 3 to 64 (default: about a second)\n"

@@ -7,8 +7,8 @@
 #include "base/secmem.h"
 #include "cli/cli.h"
 
-static const struct command *const commands[] = { &cli_init, &cli_passwd, &cli_info, &cli_bench,
-						  &cli_status };
+static const struct command *const commands[] = { &cli_init, &cli_passwd, &cli_key,   &cli_header,
+						  &cli_info, &cli_bench,  &cli_status };
 
 enum {
 	N_COMMANDS = sizeof(commands) / sizeof(commands[0]),

@@ -336,6 +336,66 @@ int measure_hand_off(uint32_t budget_ms, struct measure_hand_off *out)
 	return r > 0 ? -EIO : r;
 }
 
+/* ---- workers=auto ------------------------------------------------------- */
+
+static int time_batch(struct engine *e, const struct engine_batch *batch, struct samples *s)
+{
+	uint64_t start_ns = sync_now_ns();
+	int r = engine_run(e, 0, batch);
+
+	add(s, (double)(sync_now_ns() - start_ns));
+	return r;
+}
+
+/* The two take turns; while one works, the other one's workers go to sleep. */
+static int measure_step(struct engine *both[2], enum cipher_suite suite, uint32_t size,
+			uint32_t budget_ms, double *ratio)
+{
+	const struct engine_batch batch = { .op = sealing(suite), .size = size };
+	static struct samples samples[2];
+	struct clock c = start_clock(budget_ms);
+	int r = 0;
+
+	samples[0].n = samples[1].n = 0;
+	while (!r && goes_on(&c))
+		for (size_t i = 0; i < 2 && !r; i++)
+			r = time_batch(both[i], &batch, &samples[i]);
+	*ratio = median(&samples[1]) / median(&samples[0]);
+	return r;
+}
+
+static int measure_steps(struct engine *both[2], enum cipher_suite suite, uint32_t budget_ms,
+			 double result[MEASURE_STEPS])
+{
+	int r = 0;
+
+	for (size_t i = 0; i < 2 && !r; i++)
+		r = set_key(both[i], 0, suite);
+	for (uint32_t i = 0; i < MEASURE_STEPS && !r; i++)
+		r = measure_step(both, suite, (uint32_t)ENGINE_BLOCK_SIZE << i,
+				 budget_ms / MEASURE_STEPS, &result[i]);
+	return r;
+}
+
+int measure_auto(uint32_t budget_ms, double result[MEASURE_SUITES][MEASURE_STEPS])
+{
+	const struct engine_options alone = { .workers = 0, .slots = 1 };
+	const struct engine_options automatic = { .workers = ENGINE_WORKERS_AUTO, .slots = 1 };
+	struct engine *both[2] = { NULL, NULL };
+	int r = start(&alone, &both[0]);
+
+	if (!r)
+		r = start(&automatic, &both[1]);
+	if (!r)
+		r = engine_watch(both[1]);
+	for (size_t i = 0; i < MEASURE_SUITES && !r; i++)
+		r = measure_steps(both, (enum cipher_suite)(i + 1), budget_ms / MEASURE_SUITES,
+				  result[i]);
+	engine_stop(both[1]);
+	engine_stop(both[0]);
+	return r > 0 ? -EIO : r;
+}
+
 /* ---- workers ----------------------------------------------------------- */
 
 static bool is_up(struct engine *e, uint32_t workers)

@@ -18,6 +18,7 @@
 enum {
 	MEASURE_SIZES = 3,
 	MEASURE_SUITES = CIPHER_XOR,
+	MEASURE_STEPS = 9, /* 4 KiB, 8 KiB, ... 1 MiB */
 };
 
 /* Bytes of one batch: 4 KiB, 64 KiB, 1 MiB; each in blocks of 4 KiB. */
@@ -65,5 +66,11 @@ struct measure_workers {
 /* The speed of each suite, suite 1 first, by the implementation that is chosen. */
 int measure_workers(const struct measure_workers *how, uint32_t budget_ms,
 		    double result[MEASURE_SUITES]);
+
+/*
+ * One batch after another with workers=auto: the time relative to the submitter
+ * doing it alone, by suite (1 first) and size (4 KiB << i).  Above 1 is slower.
+ */
+int measure_auto(uint32_t budget_ms, double result[MEASURE_SUITES][MEASURE_STEPS]);
 
 #endif /* CLI_MEASURE_H */

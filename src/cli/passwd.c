@@ -1,75 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /* cryptfs passwd: change the passphrase of a vault. */
 #include <stdio.h>
-#include <string.h>
 
-#include "base/log.h"
 #include "cli/cli.h"
-#include "fs/passphrase.h"
+#include "cli/secrets.h"
 
-struct request {
-	const char *path;
-	struct vault_kdf kdf;
-	struct passphrase_source old;
-	struct passphrase_source new;
-};
-
-static int set(const char **where, const char *value)
-{
-	*where = value;
-	return STATUS_OK;
-}
-
-static int apply(int option, const char *value, struct request *q)
-{
-	switch (option) {
-	case 'm':
-		return cli_kdf_memory(value, &q->kdf);
-	case 'o':
-		return cli_kdf_operations(value, &q->kdf);
-	case 'p':
-		return set(&q->old.passfile, value);
-	case 'e':
-		return set(&q->old.extpass, value);
-	case 'k':
-		return set(&q->old.keyfile, value);
-	case 'P':
-		return set(&q->new.passfile, value);
-	case 'E':
-		return set(&q->new.extpass, value);
-	case 'K':
-		return set(&q->new.keyfile, value);
-	default:
-		return STATUS_USAGE;
-	}
-}
-
-static int replace(struct vault *v, const struct request *q)
+static int replace(struct vault *v, const char *path, const struct secrets *s)
 {
 	struct vault_secret secret;
-	int r = passphrase_get(&q->new, &secret);
+	int r = passphrase_get(&s->new, &secret);
 
 	if (r)
-		return passphrase_report(&q->new, r);
-	r = vault_change_secret(v, &secret, &q->kdf);
+		return passphrase_report(&s->new, r);
+	r = vault_change_secret(v, &secret, &s->kdf);
 	passphrase_free(&secret);
 	if (r)
-		return exitcode_report_vault("change the passphrase of", q->path, r);
-	printf("changed the passphrase of %s; the old one works no longer\n", q->path);
+		return exitcode_report_vault("change the passphrase of", path, r);
+	printf("changed the passphrase of %s; the old one works no longer\n", path);
 	return cli_flush();
 }
 
-static int change(const struct request *q)
+static int change(const char *path, const struct secrets *s)
 {
 	struct vault *v;
-	int status;
-	int r = vault_open(q->path, VAULT_EXCLUSIVE, &v);
+	int status = secrets_unlock(path, s, &v);
 
-	if (r)
-		return exitcode_report_vault("open", q->path, r);
-	status = passphrase_unlock(v, q->path, &q->old);
-	if (!status)
-		status = replace(v, q);
+	if (status)
+		return status;
+	status = replace(v, path, s);
 	vault_close(v);
 	return status;
 }
@@ -77,32 +35,25 @@ static int change(const struct request *q)
 static int run(const struct command *self, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "passfile", required_argument, NULL, 'p' },
-		{ "extpass", required_argument, NULL, 'e' },
-		{ "keyfile", required_argument, NULL, 'k' },
-		{ "new-passfile", required_argument, NULL, 'P' },
-		{ "new-extpass", required_argument, NULL, 'E' },
-		{ "new-keyfile", required_argument, NULL, 'K' },
-		{ "kdf-memory", required_argument, NULL, 'm' },
-		{ "kdf-operations", required_argument, NULL, 'o' },
+		SECRETS_OLD,
+		SECRETS_NEW,
 		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
 		{ 0 },
 	};
-	struct request q = {
-		.old = { .prompt = "Current passphrase" },
-		.new = { .prompt = "New passphrase", .confirm = true },
-	};
+	struct secrets s;
+	const char *path;
 	int status = STATUS_OK;
 	int c;
 
+	secrets_init(&s);
 	while (!status && (c = cli_option(self, argc, argv, options)) != CLI_OPTIONS_END) {
 		if (c == CLI_OPTIONS_HELP)
 			return cli_help(self);
-		status = apply(c, optarg, &q);
+		status = secrets_apply(c, optarg, &s);
 	}
 	if (!status)
-		status = cli_operand(self, argc, argv, "VAULT", &q.path);
-	return status ? status : change(&q);
+		status = cli_operand(self, argc, argv, "VAULT", &path);
+	return status ? status : change(path, &s);
 }
 
 const struct command cli_passwd = {
@@ -118,6 +69,7 @@ const struct command cli_passwd = {
 		"                       (- is stdin)\n"
 		"  --extpass COMMAND    ... the first line that this shell command prints\n"
 		"  --keyfile FILE       ... all of FILE\n"
+		"  --keyring NAME       ... the key NAME in the kernel's keyrings\n"
 		"  --new-passfile FILE, --new-extpass COMMAND, --new-keyfile FILE\n"
 		"                       the same for the new one\n"
 		"  --kdf-memory MIB     memory that one try of a passphrase costs, 64 to 4096\n"

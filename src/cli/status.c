@@ -11,6 +11,8 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/metrics.h"
+#include "engine/sync.h"
 #include "fs/control.h"
 #include "fs/mountinfo.h"
 
@@ -177,6 +179,27 @@ static void show_mount(const json_t *o, const struct mountinfo *m)
 	printf("\ncipher    %s, %s\n", text(o, "suite"), text(o, "implementation"));
 }
 
+static void show_sandbox(const json_t *o)
+{
+	const json_t *s = json_object_get(o, "sandbox");
+	const json_t *capabilities = json_object_get(s, "capabilities");
+	const json_t *name;
+	size_t i;
+
+	if (number(s, "landlock"))
+		printf("sandbox   Landlock %lld, ", number(s, "landlock"));
+	else
+		printf("sandbox   no Landlock, ");
+	printf("%s, %s\n", is_true(s, "seccomp") ? "seccomp" : "no seccomp",
+	       is_true(s, "no_new_privs") ? "no new privileges" : "new privileges possible");
+	if (!json_array_size(capabilities))
+		return;
+	printf("rights    ");
+	json_array_foreach(capabilities, i, name)
+		printf("%s%s", i ? " " : "", json_string_value(name));
+	printf("\n");
+}
+
 static void show_workers(const json_t *o)
 {
 	const json_t *w = json_object_get(o, "workers");
@@ -199,14 +222,27 @@ static void show_workers(const json_t *o)
 		printf("there is nobody to wake\n");
 }
 
-static void show_tasks(const json_t *o)
+/* How a counter changed since it was asked for last; nothing the first time. */
+struct change {
+	const json_t *before; /* NULL: the first time */
+	double seconds;
+};
+
+static void show_rate(json_int_t now, json_int_t then, const struct change *c)
+{
+	if (c->before)
+		printf(" %12.0f/s", (double)(now - then) / c->seconds);
+}
+
+static void show_tasks(const json_t *o, const struct change *c)
 {
 	const json_t *t = json_object_get(o, "tasks");
 	const json_t *n;
 	size_t i;
 
-	printf("content   %lld bytes encrypted or decrypted\n", number(o, "bytes"));
-	printf("tasks     %lld by receivers, %lld by workers", number(t, "inline"),
+	printf("content   %lld bytes encrypted or decrypted", number(o, "bytes"));
+	show_rate(number(o, "bytes"), number(c->before, "bytes"), c);
+	printf("\ntasks     %lld by receivers, %lld by workers", number(t, "inline"),
 	       number(t, "workers"));
 	json_array_foreach(json_object_get(t, "by_worker"), i, n)
 		printf("%s%lld", i ? " " : " (", json_integer_value(n));
@@ -214,9 +250,10 @@ static void show_tasks(const json_t *o)
 	       number(t, "repaired"));
 }
 
-static void show_requests(const json_t *o)
+static void show_requests(const json_t *o, const struct change *c)
 {
 	json_t *requests = json_object_get(o, "requests");
+	const json_t *then = json_object_get(c->before, "requests");
 	const json_t *looks = json_object_get(o, "looks");
 	const char *name;
 	json_t *n;
@@ -225,49 +262,127 @@ static void show_requests(const json_t *o)
 	       number(looks, "hits"), number(looks, "misses"));
 	printf("requests\n");
 	json_object_foreach(requests, name, n)
-		printf("  %-16s %12lld\n", name, json_integer_value(n));
+	{
+		printf("  %-16s %12lld", name, json_integer_value(n));
+		show_rate(json_integer_value(n), number(then, name), c);
+		printf("\n");
+	}
 }
 
-static int show(const json_t *o, const struct mountinfo *m)
+static int show(const json_t *o, const struct mountinfo *m, const struct change *c)
 {
 	show_mount(o, m);
+	show_sandbox(o);
 	show_workers(o);
-	show_tasks(o);
-	show_requests(o);
+	show_tasks(o, c);
+	show_requests(o, c);
 	return cli_flush();
 }
 
 /* ---- the command -------------------------------------------------------- */
 
-static int status_of(const char *path, bool as_json)
+enum form {
+	FORM_TEXT,
+	FORM_JSON,
+	FORM_METRICS,
+	FORM_WATCH,
+};
+
+static int show_once(json_t *reply, const struct mountinfo *m, enum form form)
+{
+	const struct change none = { 0 };
+
+	if (form == FORM_JSON)
+		return cli_json(json_incref(reply));
+	if (form == FORM_TEXT)
+		return show(reply, m, &none);
+	metrics_show(reply, m->point);
+	return cli_flush();
+}
+
+/* Until the mount is gone, or a signal ends us. */
+static int watch(const char *path, const struct mountinfo *m)
+{
+	uint64_t then_ns = 0;
+	json_t *before = NULL;
+	json_t *now;
+	int status;
+
+	if (!isatty(STDOUT_FILENO)) {
+		log_error("status: --watch needs a terminal (for programs: --json or --metrics)");
+		return STATUS_USAGE;
+	}
+	while (!(status = ask(path, m, &now))) {
+		uint64_t now_ns = sync_now_ns();
+		const struct change change = { before, (double)(now_ns - then_ns) / 1e9 };
+
+		printf("\033[H\033[2J"); /* from the top of an empty screen */
+		status = show(now, m, &change);
+		json_decref(before);
+		before = now;
+		then_ns = now_ns;
+		if (status)
+			break;
+		(void)sleep(1);
+	}
+	json_decref(before);
+	return status;
+}
+
+static int status_of(const char *path, enum form form)
 {
 	static struct mountinfo m;
 	json_t *reply = NULL;
 	int status = find_cryptfs(path, &m);
 
+	if (status)
+		return status;
+	if (form == FORM_WATCH)
+		return watch(path, &m);
+	status = ask(path, &m, &reply);
 	if (!status)
-		status = ask(path, &m, &reply);
-	if (!status)
-		status = as_json ? cli_json(json_incref(reply)) : show(reply, &m);
+		status = show_once(reply, &m, form);
 	json_decref(reply);
 	return status;
 }
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	return cli_show(self, argc, argv, "MOUNTPOINT", status_of);
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, FORM_JSON },
+		{ "metrics", no_argument, NULL, FORM_METRICS },
+		{ "watch", no_argument, NULL, FORM_WATCH },
+		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
+		{ 0 },
+	};
+	enum form form = FORM_TEXT;
+	const char *path;
+	int status;
+	int c;
+
+	while ((c = cli_option(self, argc, argv, options)) != CLI_OPTIONS_END) {
+		if (c == CLI_OPTIONS_HELP)
+			return cli_help(self);
+		if (c == CLI_OPTIONS_WRONG)
+			return STATUS_USAGE;
+		form = (enum form)c;
+	}
+	status = cli_operand(self, argc, argv, "MOUNTPOINT", &path);
+	return status ? status : status_of(path, form);
 }
 
 const struct command cli_status = {
 	.name = "status",
 	.summary = "show the counters of a mount",
-	.help = "usage: cryptfs status [--json] MOUNTPOINT\n"
+	.help = "usage: cryptfs status [--json | --metrics | --watch] MOUNTPOINT\n"
 		"\n"
 		"Ask the process that serves a mount for its cipher, its workers, and what they\n"
 		"and the kernel's requests have come to since it was mounted.  The mount itself\n"
 		"is not touched.  For the user who mounted it, and root.\n"
 		"\n"
-		"  --json  for programs\n"
-		"  --help  show this\n",
+		"  --json     for programs\n"
+		"  --metrics  for Prometheus\n"
+		"  --watch    again every second, with what happened in it, until Ctrl-C\n"
+		"  --help     show this\n",
 	.run = run,
 };

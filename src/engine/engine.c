@@ -151,8 +151,11 @@ static void call_workers(struct engine *e, const struct batch *b)
 
 	if (!pool->max)
 		return;
+	/* The submitter takes one task itself. */
 	n = pace_workers(&e->pace, e->arena.shm->keys[b->slot].suite, b->what.size);
-	if (n > b->n_tasks || pool->strict)
+	if (n > b->n_tasks - 1)
+		n = b->n_tasks - 1;
+	if (pool->strict)
 		n = b->n_tasks;
 	if (n || pool->fixed)
 		pool_want(&e->pool, pool->fixed ? pool->max : n);
@@ -324,12 +327,20 @@ void engine_counters(struct engine *e, struct engine_counters *out)
 	}
 }
 
+/* Two tasks at least: the submitter takes one itself. */
+static uint32_t shared_from(struct engine *e, enum cipher_suite suite)
+{
+	const uint32_t two_tasks = ENGINE_RANGE_BLOCKS * ENGINE_BLOCK_SIZE + 1;
+	uint32_t pays = pace_threshold(&e->pace, suite);
+
+	return pays < two_tasks ? two_tasks : pays;
+}
+
 void engine_pace(struct engine *e, enum cipher_suite suite, struct engine_pace *out)
 {
 	*out = (struct engine_pace){
 		.wake_ns = e->pace.wake_ns,
 		.kib_ns = pace_kib_ns(&e->pace, suite),
-		.inline_max_size = e->pool.options.max ? pace_threshold(&e->pace, suite)
-						       : UINT32_MAX,
+		.inline_max_size = e->pool.options.max ? shared_from(e, suite) : UINT32_MAX,
 	};
 }

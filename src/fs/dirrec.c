@@ -50,6 +50,8 @@ static int read_file(int dirfd, const struct keyring *keys, struct format_dir_re
 	fdio_close(fd);
 	if (size < 0 && size != -EFBIG)
 		return (int)size;
+	if (size == 0) /* who made it died before writing it */
+		return DIRREC_MISSING;
 	if (size < 0 || format_dir_record_decode(raw, (size_t)size, keys, record))
 		return DIRREC_DAMAGED;
 	return 0;

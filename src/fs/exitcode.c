@@ -24,6 +24,9 @@ static const struct answer answers[] = {
 	[VAULT_IN_USE] = { STATUS_IN_USE, "in use by another mount or command (unmount it first)" },
 	[VAULT_EXISTS] = { STATUS_USAGE, "not an empty directory (choose another place)" },
 	[VAULT_TOO_NEW] = { STATUS_SYSTEM, "made for a newer cryptfs (update cryptfs)" },
+	[VAULT_NO_SLOT] = { STATUS_USAGE, "no such slot (see cryptfs key list)" },
+	[VAULT_LAST_SLOT] = { STATUS_USAGE, "it is the only one (add another key first)" },
+	[VAULT_SLOTS_FULL] = { STATUS_USAGE, "all slots are taken (remove a key first)" },
 };
 
 static int is_answer(int r)

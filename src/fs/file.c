@@ -161,6 +161,16 @@ int file_fd(const struct file *f)
 	return f->fd;
 }
 
+uint64_t file_length(struct file *f)
+{
+	uint64_t length;
+
+	pthread_rwlock_rdlock(&f->lock);
+	length = f->length;
+	pthread_rwlock_unlock(&f->lock);
+	return length;
+}
+
 const uint8_t *file_id(const struct file *f)
 {
 	return f->header.id;
@@ -253,13 +263,23 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 	return r;
 }
 
+/* Nothing to cut, but a truncation all the same: the times move. */
+static int truncate_to_same(struct file *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) || ftruncate(f->fd, st.st_size) ? -errno : 0;
+}
+
 static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 {
 	uint64_t old = f->length;
 	int r = finish_change(f, io);
 
-	if (r || length == f->length)
+	if (r)
 		return r;
+	if (length == f->length)
+		return truncate_to_same(f);
 	if (f->small && length <= FORMAT_SMALL_MAX)
 		return small_resize(f, io, length);
 	if (f->small)
@@ -368,16 +388,6 @@ int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found)
 	return r;
 }
 
-uint64_t file_length(struct file *f)
-{
-	uint64_t length;
-
-	pthread_rwlock_rdlock(&f->lock);
-	length = f->length;
-	pthread_rwlock_unlock(&f->lock);
-	return length;
-}
-
 int file_sync(struct file *f, bool data_only)
 {
 	/* DIRTY stays: the next write needs no barrier then (settling clears it). */
@@ -416,6 +426,7 @@ bool file_was_changed(struct file *f)
 /* Leave no half-entry of a dead writer, some blocks at a time. */
 static int resolve_all(struct file *f, struct io *io)
 {
+	struct stat before;
 	uint64_t first = 0;
 	int r = 0;
 
@@ -427,7 +438,11 @@ static int resolve_all(struct file *f, struct io *io)
 			f->suspect = f->suspect && r;
 			more = false;
 		} else {
-			r = blocks_resolve(f, io, first, IO_MAX_BLOCKS);
+			r = quiet_begin(f, &before);
+			if (!r) {
+				r = blocks_resolve(f, io, first, IO_MAX_BLOCKS);
+				quiet_end(f, &before);
+			}
 			f->changes++;
 		}
 		pthread_rwlock_unlock(&f->lock);
@@ -439,25 +454,36 @@ static int resolve_all(struct file *f, struct io *io)
 static int tidy(struct file *f, struct io *io)
 {
 	uint64_t size = f->small ? format_small_size(f->length) : format_big_size(f->length);
+	struct stat before;
 	struct stat st;
-	int r = finish_change(f, io);
+	int r = quiet_begin(f, &before);
 
-	if (r || fstat(f->fd, &st))
-		return r ? r : -errno;
-	if ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))
-		return -errno;
-	return 0;
+	if (r)
+		return r;
+	r = finish_change(f, io);
+	if (!r && (fstat(f->fd, &st) ||
+		   ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))))
+		r = -errno;
+	quiet_end(f, &before);
+	return r;
 }
 
+/* To both slots: the one before is DIRTY, or names a place that is no more. */
 static int write_clean_header(struct file *f, struct io *io)
 {
 	struct format_header old = f->header;
-	int r;
+	struct stat before;
+	int r = quiet_begin(f, &before);
 
+	if (r)
+		return r;
 	f->header.flags &= ~(uint32_t)(FORMAT_DIRTY | FORMAT_SMALL);
 	f->header.flags |= f->small ? FORMAT_SMALL : 0;
 	f->header.length = f->length;
-	r = header_write_quietly(f, io);
+	r = header_write(f, io);
+	if (!r)
+		(void)header_write(f, io); /* one is enough to go on with */
+	quiet_end(f, &before);
 	if (r)
 		f->header = old;
 	else

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/secmem.h"
 
 int header_prepare(struct file *f, struct io *io, int *slot)
 {
@@ -49,21 +50,35 @@ int header_write(struct file *f, struct io *io)
 	return r;
 }
 
-int header_write_quietly(struct file *f, struct io *io)
+int quiet_begin(struct file *f, struct stat *before)
 {
-	struct timespec times[2];
-	struct stat st;
-	int r;
+	return fstat(f->fd, before) ? -errno : 0;
+}
 
-	if (fstat(f->fd, &st))
-		return -errno;
-	r = header_write(f, io);
-	times[0] = st.st_atim;
-	times[1] = st.st_mtim;
+void quiet_end(struct file *f, const struct stat *before)
+{
+	struct timespec times[2] = { before->st_atim, before->st_mtim };
+	struct stat now;
+
+	if (fstat(f->fd, &now) || (now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
+				   now.st_mtim.tv_nsec == before->st_mtim.tv_nsec &&
+				   now.st_mode == before->st_mode))
+		return;
 	(void)futimens(f->fd, times); /* another owner's file: the time moves */
 	/* Writing took these away, unless we are privileged. */
-	if (st.st_mode & (S_ISUID | S_ISGID))
-		(void)fchmod(f->fd, st.st_mode & 07777);
+	if (before->st_mode & (S_ISUID | S_ISGID))
+		(void)fchmod(f->fd, before->st_mode & 07777);
+}
+
+int header_write_quietly(struct file *f, struct io *io)
+{
+	struct stat before;
+	int r = quiet_begin(f, &before);
+
+	if (r)
+		return r;
+	r = header_write(f, io);
+	quiet_end(f, &before);
 	return r;
 }
 
@@ -171,7 +186,7 @@ static int choose_small(struct file *f, struct io *io, const struct format_heade
 	}
 	/* Let it be seen and removed: reading says EIO. */
 	take_header(f, &headers[order[0]], order[0]);
-	f->length = backing_size - FORMAT_CONTENT_START;
+	f->length = format_length(backing_size);
 	return FILE_DAMAGED;
 }
 
@@ -191,6 +206,17 @@ static int load_small(struct file *f, struct io *io, const struct format_header 
 	if (r || backing_size == format_small_size(f->length))
 		return r;
 	return f->suspect ? repair_size(f, format_small_size(f->length)) : FILE_DAMAGED;
+}
+
+/*
+ * Small content leaves the header page by way of GROWING.  Without that it is
+ * still there, however long the file was made.
+ */
+static bool has_not_moved(const struct format_header *header)
+{
+	const uint32_t flags = FORMAT_DIRTY | FORMAT_SMALL;
+
+	return (header->flags & (flags | FORMAT_GROWING)) == flags && header->length;
 }
 
 static int load_blocks(struct file *f, struct io *io, uint64_t backing_size)
@@ -242,6 +268,58 @@ int header_load(struct file *f, struct io *io)
 
 	if (backing_size < FORMAT_BLOCK_SIZE)
 		return load_small(f, io, headers, valid, backing_size);
+	if (has_not_moved(&f->header)) {
+		r = load_small(f, io, headers, valid, backing_size);
+		if (r != FILE_DAMAGED || !format_length(backing_size))
+			return r;
+		/* Headers were lost: blocks speak for themselves, no blocks do not. */
+	}
 	tags_fill(f->tags, 0, page + FORMAT_CONTENT_START);
 	return load_blocks(f, io, backing_size);
+}
+
+/* ---- looking at a file that is not opened --------------------------------- */
+
+/* Wiped after each use; here because stacks may not have its alignment. */
+static _Thread_local struct cipher_key key_alone;
+
+/* Decode one slot without an io: 0, FORMAT_DAMAGED or -errno. */
+static int decode_alone(const struct store *store, const uint8_t raw[FORMAT_HEADER_SIZE],
+			struct format_header *header)
+{
+	uint8_t id[KEYS_FILE_ID_SIZE];
+	uint8_t secret[CIPHER_KEY_SIZE];
+	int r = format_header_peek(raw, id);
+
+	if (r)
+		return r;
+	keys_file(store->keys, id, secret);
+	r = cipher_key_set(&key_alone, store->suite, secret);
+	if (!r)
+		r = format_header_decode(raw, &key_alone, header);
+	secmem_wipe(secret, sizeof(secret));
+	secmem_wipe(&key_alone, sizeof(key_alone));
+	return r;
+}
+
+int file_peek_unbound(const struct store *store, int fd)
+{
+	uint8_t raw[2][FORMAT_HEADER_SIZE];
+	const struct format_header *current = NULL;
+	struct format_header headers[2];
+	int r;
+
+	if (store->suite == CIPHER_XOR)
+		return 1;
+	r = fdio_pread_full(fd, raw, sizeof(raw), 0);
+	if (r)
+		return r == -ENODATA ? 0 : r;
+	for (int i = 0; i < 2; i++) {
+		r = decode_alone(store, raw[i], &headers[i]);
+		if (r < 0)
+			return r;
+		if (!r && (!current || headers[i].sequence > current->sequence))
+			current = &headers[i];
+	}
+	return current && current->flags & FORMAT_MULTI;
 }

@@ -7,6 +7,7 @@
 #define FS_FILE_INTERNAL_H
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include "fs/file.h"
 #include "fs/tags.h"
@@ -53,7 +54,13 @@ int header_prepare(struct file *f, struct io *io, int *slot);
 void header_commit(struct file *f, int slot);
 /* header_prepare, write, header_commit. */
 int header_write(struct file *f, struct io *io);
-/* The same, with the file's times and mode as before. */
+/*
+ * What is written between these two moves neither the file's times nor its
+ * mode.  f->lock is held throughout, or the time of a write would be lost.
+ */
+int quiet_begin(struct file *f, struct stat *before);
+void quiet_end(struct file *f, const struct stat *before);
+/* header_write between them. */
 int header_write_quietly(struct file *f, struct io *io);
 /* Say DIRTY on disk before the first change; durably before a new size. */
 int header_mark_dirty(struct file *f, struct io *io, bool resizes);

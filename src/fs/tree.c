@@ -116,7 +116,7 @@ static int dir_binding(struct tree *t, struct node *dir, uint8_t binding[FORMAT_
 	return r;
 }
 
-/* True if a directory holds nothing at all. */
+/* True if a directory holds nothing at all, but perhaps the file for a record. */
 static bool is_bare(int dirfd)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -125,7 +125,8 @@ static bool is_bare(int dirfd)
 	bool bare = d;
 
 	while (d && bare && (entry = readdir(d)))
-		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+		       !strcmp(entry->d_name, DIRREC_FILE);
 	if (d)
 		(void)closedir(d);
 	else
@@ -133,7 +134,10 @@ static bool is_bare(int dirfd)
 	return bare;
 }
 
-/* A directory whose making or removal a death cut off starts anew. */
+/*
+ * A directory whose making or removal a death cut off starts anew; one that may
+ * only be read is empty, and needs no record.
+ */
 static int adopt(struct tree *t, struct node *dir, int fd,
 		 const uint8_t binding[FORMAT_BINDING_SIZE], struct format_dir_record *record)
 {
@@ -146,7 +150,7 @@ static int adopt(struct tree *t, struct node *dir, int fd,
 	if (getrandom(record->id, sizeof(record->id), 0) != sizeof(record->id))
 		return -EIO;
 	if (t->store->read_only)
-		return 0; /* there is nothing in it that the id would have to fit */
+		return 0;
 	dir->record_unsynced = true;
 	return dirrec_write(fd, t->keys, record, &in_xattr);
 }
@@ -281,44 +285,24 @@ int tree_spot_existing(struct tree *t, struct node *dir, const char *name, struc
 
 /* ---- attributes ---------------------------------------------------------- */
 
-/*
- * The length of the first seal in what is stored, size bytes.  Two have a dot
- * between them; only where that could be is the symlink read, as that counts
- * as an access.
- */
-static size_t seal_length(int dirfd, const char *stored, size_t size)
+/* Bytes of a symlink's target, 0 if it does not authenticate. */
+static off_t link_size(const struct tree *t, const struct node *dir, int dirfd, const char *stored)
 {
-	enum { SHORTEST = (CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE + 1) / 3 * 4 + 3 };
+	const struct links_place place = { dir->dir_id, stored };
 	char text[LINKS_TEXT_MAX + 1];
+	char target[LINKS_PLAIN_MAX + 1];
 
-	if (size > 1 && (size % 2 == 0 || size <= 2 * SHORTEST))
-		return size;
-	if (size > 1 && size % 4 == 1)
-		return size / 2;
-	return links_read(dirfd, stored, text) ? 0 : strcspn(text, ".");
+	if (links_read(dirfd, stored, text) || links_open(t->keys, t->suite, text, &place, target))
+		return 0;
+	return (off_t)strlen(target);
 }
 
-/* Bytes of a symlink's target, from the length of what is stored. */
-static off_t link_size(int dirfd, const char *stored, off_t stored_size)
+/* The plaintext size of a regular file that a backing stat speaks of. */
+static void fix_file_size(const struct tree *t, struct stat *st)
 {
-	size_t size = seal_length(dirfd, stored, (size_t)stored_size);
-
-	size = size / 4 * 3 + (size % 4 ? size % 4 - 1 : 0);
-	return size > CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE
-		       ? (off_t)(size - CIPHER_NONCE_SIZE - CIPHER_TAG_SIZE)
-		       : 0;
-}
-
-/* The plaintext size of what a backing stat says. */
-static void fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st)
-{
-	if (S_ISLNK(st->st_mode)) {
-		st->st_size = link_size(dirfd, stored, st->st_size);
-	} else if (S_ISREG(st->st_mode)) {
-		st->st_blksize = BLKSIZE;
-		if (t->store->suite != CIPHER_XOR)
-			st->st_size = (off_t)format_length((uint64_t)st->st_size);
-	}
+	st->st_blksize = BLKSIZE;
+	if (t->store->suite != CIPHER_XOR)
+		st->st_size = (off_t)format_length((uint64_t)st->st_size);
 }
 
 /* A special file that nobody made here is shown as a file that cannot be opened. */
@@ -342,7 +326,10 @@ int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *
 	if (fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
 	check_special(t, dir, dirfd, stored, st);
-	fix_size(t, dirfd, stored, st);
+	if (S_ISREG(st->st_mode))
+		fix_file_size(t, st);
+	else if (S_ISLNK(st->st_mode))
+		st->st_size = link_size(t, dir, dirfd, stored);
 	return 0;
 }
 
@@ -369,12 +356,12 @@ static int stat_open_file(struct tree *t, struct node *node, struct stat *st)
 		r = fstat(file_fd(node->file), st) ? -errno : 0;
 	lock_drop(&node->lock);
 	if (!r)
-		fix_size(t, -1, NULL, st);
+		fix_file_size(t, st);
 	return r;
 }
 
 /* A FIFO, link or the like whose last name is gone. */
-static int stat_held(struct tree *t, struct node *node, struct stat *st)
+static int stat_held(struct node *node, struct stat *st)
 {
 	int r = -ESTALE;
 
@@ -384,7 +371,7 @@ static int stat_held(struct tree *t, struct node *node, struct stat *st)
 	if (node->held_fd >= 0)
 		r = fstat(node->held_fd, st) ? -errno : 0;
 	if (!r)
-		fix_size(t, node->held_fd, "", st);
+		st->st_size = node->held_size;
 	lock_drop(&node->lock);
 	return r;
 }
@@ -395,7 +382,7 @@ static int stat_by_name(struct tree *t, struct node *node, struct stat *st)
 	int r = nodes_locate(t->nodes, node, &at);
 
 	if (r)
-		return r == -ESTALE ? stat_held(t, node, st) : r;
+		return r == -ESTALE ? stat_held(node, st) : r;
 	r = tree_stat_at(t, at.parent, at.dirfd, at.name, st);
 	if (!r && (st->st_ino != node->ino || (st->st_mode & S_IFMT) != node->type))
 		r = -ESTALE;
@@ -423,6 +410,21 @@ int tree_getattr(struct tree *t, struct node *node, struct stat *st)
 	return r;
 }
 
+struct node *tree_get_node(struct tree *t, struct node *dir, int dirfd, const char *stored,
+			   const struct stat *st, bool kernel)
+{
+	struct node *known;
+
+	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
+		return nodes_get(t->nodes, st, dir, stored, kernel);
+	known = nodes_find(t->nodes, st, dir, stored);
+	if (known)
+		nodes_unref(t->nodes, known);
+	if (!known && tree_is_unbound(t, dirfd, stored, st))
+		return nodes_get_shared(t->nodes, st, dir, stored, kernel);
+	return nodes_get(t->nodes, st, dir, stored, kernel);
+}
+
 int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry)
 {
 	int r = tree_stat_at(t, spot->dir, spot->dirfd, spot->stored.name, &entry->st);
@@ -443,7 +445,7 @@ int tree_lookup(struct tree *t, struct node *dir, const char *name, struct tree_
 	r = tree_spot_existing(t, dir, name, &spot, &entry->st);
 	if (r)
 		goto out;
-	entry->node = nodes_get(t->nodes, &entry->st, dir, spot.stored.name, true);
+	entry->node = tree_get_node(t, dir, spot.dirfd, spot.stored.name, &entry->st, true);
 	if (!entry->node)
 		r = -ENOMEM;
 	spot_put(t, &spot);

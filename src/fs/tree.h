@@ -58,6 +58,12 @@ void tree_free(struct tree *t);
 struct nodes *tree_nodes(struct tree *t);
 
 int tree_lookup(struct tree *t, struct node *dir, const char *name, struct tree_entry *entry);
+/*
+ * Correct the size of an entry that was looked up, in case a death cut off a
+ * change of it: then only the file's header knows.  Costs nothing for a file
+ * that was settled, or that this mount has opened before.
+ */
+void tree_correct_size(struct tree *t, struct io *io, struct tree_entry *entry);
 int tree_getattr(struct tree *t, struct node *node, struct stat *st);
 /* What access(2) says to the user we run as: mask is of R_OK, W_OK, X_OK. */
 int tree_access(struct tree *t, struct node *node, int mask);
@@ -128,7 +134,10 @@ struct tree_copy {
  */
 ssize_t tree_copy(struct tree *t, struct io *io, const struct tree_copy *copy);
 
-/* Somebody without the right to them changed an open file: its set-id bits go. */
+/*
+ * Somebody without the right to them changed an open file: its set-id bits go,
+ * S_ISGID where the group may run it.
+ */
 void tree_kill_set_id(struct node *node);
 int tree_fsync(struct tree *t, struct node *node, bool data_only);
 int tree_fsyncdir(struct tree *t, struct node *dir);

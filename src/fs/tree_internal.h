@@ -54,6 +54,12 @@ void spot_binding(const struct tree *t, const struct spot *spot,
 /* lstat with the plaintext's size. */
 int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *stored,
 		 struct stat *st);
+/*
+ * The node of what st says lies at dir/stored, as nodes_get: a file that has
+ * several names is one node only if its header allows it any.
+ */
+struct node *tree_get_node(struct tree *t, struct node *dir, int dirfd, const char *stored,
+			   const struct stat *st, bool kernel);
 /* -EACCES if our own user may not, and nobody has checked that before. */
 int tree_check_access(struct tree *t, struct node *node, int mask);
 /* Stat and node of an inode just made. */
@@ -66,6 +72,8 @@ int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *
 /* Open, or share, the file of a node; for a moment or for a handle. */
 int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write);
 void tree_file_put(struct tree *t, struct node *node);
+/* Whether the header of the regular file st at dirfd/stored allows it any names. */
+bool tree_is_unbound(struct tree *t, int dirfd, const char *stored, const struct stat *st);
 /* Remember to settle a node later. */
 void tree_settle_later(struct tree *t, struct node *node);
 
@@ -103,5 +111,10 @@ int tree_allow_special(struct tree *t, const struct spot *spot, mode_t mode, dev
  */
 int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct links_place *here,
 		     const struct links_place *there, char *text);
+
+/* tree_xattr.c */
+
+/* Give the symlink `to` the attributes of the symlink `from`, as far as we may. */
+void tree_copy_attributes(int dirfd, const char *from, const char *to);
 
 #endif /* FS_TREE_INTERNAL_H */

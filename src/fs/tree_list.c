@@ -171,7 +171,7 @@ int tree_list_lookup(struct tree *t, struct listing *l, const struct listing_ite
 	pthread_rwlock_rdlock(&t->rename_lock);
 	r = tree_stat_at(t, l->dir, l->fd, item->stored, &entry->st);
 	if (!r) {
-		entry->node = nodes_get(t->nodes, &entry->st, l->dir, item->stored, true);
+		entry->node = tree_get_node(t, l->dir, l->fd, item->stored, &entry->st, true);
 		r = entry->node ? 0 : -ENOMEM;
 	}
 	pthread_rwlock_unlock(&t->rename_lock);

@@ -39,7 +39,7 @@ static mode_t masked(const struct tree *t, int dirfd, mode_t mode, const struct 
 	return mode & ~caller->umask;
 }
 
-/* Give what was made at spot to its owner; a directory also its final mode. */
+/* Give what was made at spot to its owner, and the mode that it still lacks. */
 static int give_away(const struct tree *t, const struct spot *spot, const struct caller *caller,
 		     mode_t mode)
 {
@@ -52,12 +52,15 @@ static int give_away(const struct tree *t, const struct spot *spot, const struct
 	if (t->privileged && (caller->uid || gid) &&
 	    fchownat(spot->dirfd, spot->stored.name, caller->uid, gid, AT_SYMLINK_NOFOLLOW))
 		return -errno;
-	if (!S_ISDIR(mode) || (mode & 0700) == 0700)
+	if (S_ISDIR(mode) ? (mode & 0700) == 0700 : !(mode & (S_ISUID | S_ISGID)))
 		return 0;
-	/* Of what it has, an inherited ACL and set-gid bit included, the owner's rights may go. */
+	/* Of what it has, an inherited ACL and set-gid bit included, as little as can be changes. */
 	if (fstatat(spot->dirfd, spot->stored.name, &st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
-	mode = st.st_mode & 07777 & (~(mode_t)0700 | mode);
+	if (S_ISDIR(mode))
+		mode = st.st_mode & 07777 & (~(mode_t)0700 | mode);
+	else
+		mode = (st.st_mode & 07777) | (mode & (S_ISUID | S_ISGID));
 	return fchmodat(spot->dirfd, spot->stored.name, mode, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
@@ -452,6 +455,8 @@ static int unbind(struct tree *t, struct io *io, struct node *node)
 	if (r)
 		return r;
 	r = file_unbind(node->file, io);
+	if (!r)
+		nodes_share(t->nodes, node);
 	tree_file_put(t, node);
 	return r;
 }

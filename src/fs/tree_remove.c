@@ -30,6 +30,7 @@ void tree_hold(struct node *node, const struct spot *spot, const struct stat *st
 	lock_take(&node->lock);
 	fdio_close(node->held_fd);
 	node->held_fd = fd;
+	node->held_size = (uint32_t)st->st_size;
 	lock_drop(&node->lock);
 }
 
@@ -53,7 +54,7 @@ int tree_unlink(struct tree *t, struct node *dir, const char *name)
 	if (r)
 		goto unlock;
 	/* Found before: once it is unlinked, its number may be another one's. */
-	node = nodes_find(t->nodes, &st);
+	node = nodes_find(t->nodes, &st, dir, spot.stored.name);
 	tree_hold(node, &spot, &st);
 	if (unlinkat(spot.dirfd, spot.stored.name, 0)) {
 		r = -errno;
@@ -151,7 +152,7 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 		r = -errno;
 		goto out;
 	}
-	node = nodes_find(t->nodes, &st);
+	node = nodes_find(t->nodes, &st, dir, spot.stored.name);
 	/* Opened while it can be: who stands in it still sees it, empty. */
 	open = node && !nodes_dirfd(t->nodes, node, &node_fd);
 	r = remove_dir(t, &spot, fd);

@@ -29,10 +29,11 @@ struct move {
 /* ---- symlinks ------------------------------------------------------------ */
 
 /* The new symlink looks like the old one: best effort, it is its content that counts. */
-static void copy_looks(int dirfd, const char *name, const struct stat *st)
+static void copy_looks(int dirfd, const char *old, const char *name, const struct stat *st)
 {
 	const struct timespec times[2] = { st->st_atim, st->st_mtim };
 
+	tree_copy_attributes(dirfd, old, name);
 	(void)!fchownat(dirfd, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
 	(void)utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW);
 }
@@ -51,7 +52,7 @@ static int replace_link(int dirfd, const char *stored, const char *text, struct 
 	r = links_create_as(dirfd, temporary, stored, text);
 	if (r)
 		return r;
-	copy_looks(dirfd, temporary, st);
+	copy_looks(dirfd, stored, temporary, st);
 	if (renameat(dirfd, temporary, dirfd, stored))
 		r = -errno;
 	if (!r && fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
@@ -180,7 +181,8 @@ static int prepare(struct tree *t, struct io *io, struct move *m)
 
 	if (m->from->damaged)
 		return -EIO;
-	m->node = nodes_get(t->nodes, &m->st, m->from->dir, m->from->stored.name, false);
+	m->node = tree_get_node(t, m->from->dir, m->from->dirfd, m->from->stored.name, &m->st,
+				false);
 	if (!m->node)
 		return -ENOMEM;
 	r = names_sidecar_write(m->to->dirfd, &m->to->stored);
@@ -308,7 +310,7 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	if (r)
 		return r;
 	if (exists) {
-		replaced = nodes_find(t->nodes, there);
+		replaced = nodes_find(t->nodes, there, m->to->dir, m->to->stored.name);
 		tree_hold(replaced, m->to, there);
 	}
 	if (exists && S_ISDIR(m->st.st_mode)) {

@@ -334,3 +334,47 @@ int tree_removexattr(struct tree *t, struct io *io, struct node *node, const cha
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
 }
+
+/* ---- a symlink in the place of another ----------------------------------- */
+
+/* The value of one attribute goes to path; what cannot be kept is lost. */
+static void copy_one(const char *from, const char *to, const char *name)
+{
+	ssize_t size = getxattr(from, name, NULL, 0);
+	uint8_t *value = size < 0 ? NULL : malloc((size_t)size + 1);
+
+	if (value) {
+		size = getxattr(from, name, value, (size_t)size);
+		if (size >= 0)
+			(void)setxattr(to, name, value, (size_t)size, 0);
+	}
+	free(value);
+}
+
+static void copy_all(const char *from, const char *to)
+{
+	ssize_t size = listxattr(from, NULL, 0);
+	char *list = size > 0 ? malloc((size_t)size) : NULL;
+
+	if (!list)
+		return;
+	size = listxattr(from, list, (size_t)size);
+	for (char *name = list; name < list + size; name += strlen(name) + 1)
+		copy_one(from, to, name);
+	free(list);
+}
+
+void tree_copy_attributes(int dirfd, const char *from, const char *to)
+{
+	int from_fd = openat(dirfd, from, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int to_fd = openat(dirfd, to, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char from_path[32];
+	char to_path[32];
+
+	(void)snprintf(from_path, sizeof(from_path), "/proc/self/fd/%d", from_fd);
+	(void)snprintf(to_path, sizeof(to_path), "/proc/self/fd/%d", to_fd);
+	if (from_fd >= 0 && to_fd >= 0)
+		copy_all(from_path, to_path);
+	fdio_close(to_fd);
+	fdio_close(from_fd);
+}

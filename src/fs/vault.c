@@ -23,6 +23,8 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "fs/dirrec.h"
+#include "fs/recovery.h"
 #include "fs/vault_config.h"
 #include "fs/vault_files.h"
 #include "fs/vault_kdf.h"
@@ -49,7 +51,8 @@ struct vault {
 	enum vault_lock lock;
 	struct copy copies[2];
 	enum vault_copy current;
-	uint32_t unlocked; /* index of the slot that opened */
+	bool foreign;	   /* the configuration is not that in the vault */
+	uint32_t unlocked; /* id of the slot that opened */
 	struct keyring *keys;
 };
 
@@ -57,6 +60,7 @@ struct vault {
 struct derived {
 	uint8_t kek[VAULT_CONFIG_KEK_SIZE];
 	uint8_t master[KEYS_MASTER_SIZE];
+	uint8_t words[RECOVERY_SECRET_SIZE];
 };
 
 static struct vault_config *config_of(struct vault *v)
@@ -84,36 +88,45 @@ static int slot_seal(const struct vault_config *config, struct vault_config_slot
 	return r;
 }
 
-static int first_slot(struct vault_config *config, const struct vault_create *how,
-		      const struct vault_secret *secret, const struct keyring *keys)
+/* Another slot at the end, whose secret is this one. */
+static int slot_append(struct vault_config *config, const struct vault_secret *secret,
+		       const char *label, const struct vault_kdf *kdf,
+		       const uint8_t master[KEYS_MASTER_SIZE])
 {
-	struct vault_config_slot *slot = &config->slots[0];
-	const char *label = how->label ? how->label : "passphrase";
+	struct vault_config_slot *slot = &config->slots[config->n_slots];
+	uint32_t id = 0;
 
+	if (!label)
+		label = vault_kind_name(secret->kind);
 	if (!vault_config_label_is_valid(label)) {
 		vault_why_set("a label is 1 to 63 bytes of text");
 		return -EINVAL;
 	}
-	config->n_slots = 1;
-	slot->info.id = 1;
-	strcpy(slot->info.type, "passphrase");
+	for (uint32_t i = 0; i < config->n_slots; i++)
+		if (config->slots[i].info.id > id)
+			id = config->slots[i].info.id;
+	if (id == INT32_MAX)
+		return VAULT_SLOTS_FULL;
+	slot->info.id = id + 1;
+	slot->info.kind = secret->kind;
 	strcpy(slot->info.label, label); /* checked: it fits */
-	slot->info.kdf = how->kdf;
-	return slot_seal(config, slot, secret, keys->master);
+	slot->info.kdf = *kdf;
+	config->n_slots++;
+	return slot_seal(config, slot, secret, master);
 }
 
-static int config_create(struct vault_config *config, const struct vault_create *how,
-			 const struct vault_secret *secret)
+/* A new configuration, and the keys that it stands for. */
+static int config_create(struct vault_config *config, struct keyring *keys,
+			 const struct vault_create *how, const struct vault_secret *secret)
 {
-	struct vault_create chosen = *how;
+	struct vault_kdf kdf = how->kdf;
 	struct derived *d = secmem_new(sizeof(*d));
-	struct keyring *keys = secmem_new(sizeof(*keys));
 	int r = -ENOMEM;
 
 	memset(config, 0, sizeof(*config));
-	if (!d || !keys)
+	if (!d)
 		goto out;
-	r = vault_kdf_choose(&chosen.kdf);
+	r = vault_kdf_choose(&kdf);
 	if (r)
 		goto out;
 	randombytes_buf(config->id, sizeof(config->id));
@@ -122,12 +135,31 @@ static int config_create(struct vault_config *config, const struct vault_create 
 	config->created = (int64_t)time(NULL);
 	r = keys_derive(d->master, keys);
 	if (!r)
-		r = first_slot(config, &chosen, secret, keys);
+		r = slot_append(config, secret, how->label, &kdf, d->master);
 	if (!r)
 		r = vault_config_mac(config, keys, config->mac);
 out:
-	secmem_free(keys);
 	secmem_free(d);
+	return r;
+}
+
+/* The record of a new tree, last of all: what has none is no whole vault. */
+static int create_record(int dirfd, const struct keyring *keys)
+{
+	static const uint8_t no_parent[FORMAT_DIR_ID_SIZE];
+	struct format_dir_record record = { 0 };
+	bool in_xattr;
+	int fd = openat(dirfd, "tree", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	randombytes_buf(record.id, sizeof(record.id));
+	format_binding(keys, no_parent, "", record.bindings[0]);
+	r = dirrec_write(fd, keys, &record, &in_xattr);
+	if (!r)
+		r = dirrec_sync(fd);
+	fdio_close(fd);
 	return r;
 }
 
@@ -142,7 +174,7 @@ static void sync_parent(int dirfd)
 }
 
 /* Tree and configuration in an open, locked directory that is blank. */
-static int populate(int dirfd, const struct vault_config *config)
+static int populate(int dirfd, const struct vault_config *config, const struct keyring *keys)
 {
 	int r = vault_files_clear(dirfd);
 
@@ -150,12 +182,15 @@ static int populate(int dirfd, const struct vault_config *config)
 		r = -errno;
 	if (!r)
 		r = vault_files_store(dirfd, config, true);
+	if (!r)
+		r = create_record(dirfd, keys);
 	if (r)
 		(void)vault_files_clear(dirfd); /* the failure before it counts */
 	return r;
 }
 
-static int directory_create(const char *path, const struct vault_config *config)
+static int directory_create(const char *path, const struct vault_config *config,
+			    const struct keyring *keys)
 {
 	int fd;
 	int r;
@@ -170,7 +205,7 @@ static int directory_create(const char *path, const struct vault_config *config)
 	} else {
 		r = vault_files_is_blank(fd);
 		if (r >= 0)
-			r = r ? populate(fd, config) : VAULT_EXISTS;
+			r = r ? populate(fd, config, keys) : VAULT_EXISTS;
 	}
 	if (!r)
 		sync_parent(fd);
@@ -194,7 +229,8 @@ int vault_create_check(const char *path)
 int vault_create(const char *path, const struct vault_create *how,
 		 const struct vault_secret *passphrase)
 {
-	struct vault_config *config;
+	struct vault_config *config = NULL;
+	struct keyring *keys = NULL;
 	int r;
 
 	vault_why_clear();
@@ -204,11 +240,11 @@ int vault_create(const char *path, const struct vault_create *how,
 	if (r)
 		return r;
 	config = malloc(sizeof(*config));
-	if (!config)
-		return -ENOMEM;
-	r = config_create(config, how, passphrase);
+	keys = secmem_new(sizeof(*keys));
+	r = config && keys ? config_create(config, keys, how, passphrase) : -ENOMEM;
 	if (!r)
-		r = directory_create(path, config);
+		r = directory_create(path, config, keys);
+	secmem_free(keys);
 	free(config);
 	return r;
 }
@@ -322,6 +358,21 @@ static int choose_copy(struct vault *v)
 	return 0;
 }
 
+static int load_file(struct vault *v, const char *file)
+{
+	struct copy *copy = &v->copies[VAULT_PRIMARY];
+
+	v->foreign = true;
+	v->current = VAULT_PRIMARY;
+	v->copies[VAULT_BACKUP].state = VAULT_NOT_FOUND;
+	copy->state = vault_files_load_path(file, &copy->config, &copy->problem);
+	if (copy->state == VAULT_NOT_FOUND)
+		copy->state = VAULT_DAMAGED;
+	if (copy->state == VAULT_DAMAGED)
+		vault_why_set("%s: %s", file, copy->problem.text);
+	return copy->state;
+}
+
 static int load(struct vault *v)
 {
 	for (enum vault_copy i = VAULT_PRIMARY; i <= VAULT_BACKUP; i++) {
@@ -332,7 +383,8 @@ static int load(struct vault *v)
 	return choose_copy(v);
 }
 
-int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
+static int open_vault(const char *path, const char *file, enum vault_lock wanted,
+		      struct vault **out)
 {
 	struct vault *v = calloc(1, sizeof(*v));
 	int r;
@@ -348,13 +400,23 @@ int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
 	if (!r)
 		r = lock(v, wanted);
 	if (!r)
-		r = load(v);
+		r = file ? load_file(v, file) : load(v);
 	if (!r) {
 		*out = v;
 		v = NULL;
 	}
 	vault_close(v);
 	return r;
+}
+
+int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
+{
+	return open_vault(path, NULL, wanted, out);
+}
+
+int vault_open_header(const char *path, const char *file, struct vault **out)
+{
+	return open_vault(path, file, VAULT_EXCLUSIVE, out);
 }
 
 /* ---- unlocking --------------------------------------------------------- */
@@ -370,21 +432,68 @@ static int mac_check(const struct vault_config *config, const struct keyring *ke
 	return secmem_equal(mac, config->mac, sizeof(mac)) ? 0 : VAULT_DAMAGED;
 }
 
-/* Which slot opens: 0, d->master and *index; VAULT_WRONG_KEY or -errno. */
-static int find_slot(const struct vault_config *config, const struct vault_secret *secret,
-		     struct derived *d, uint32_t *index)
+static int try_slot(const struct vault_config *config, const struct vault_config_slot *slot,
+		    const struct vault_secret *secret, struct derived *d)
+{
+	int r = vault_kdf_run(&slot->info.kdf, slot->salt, secret, d->kek);
+
+	return r ? r : vault_config_unwrap(config, slot, d->kek, d->master);
+}
+
+/* Try secret on the slots of this kind: 0, d->master and *index; VAULT_WRONG_KEY or -errno. */
+static int try_kind(const struct vault_config *config, enum vault_kind kind,
+		    const struct vault_secret *secret, struct derived *d, uint32_t *index)
 {
 	int r = VAULT_WRONG_KEY;
 
-	for (*index = 0; *index < config->n_slots; (*index)++) {
-		const struct vault_config_slot *slot = &config->slots[*index];
-
-		r = vault_kdf_run(&slot->info.kdf, slot->salt, secret, d->kek);
-		if (!r)
-			r = vault_config_unwrap(config, slot, d->kek, d->master);
-		if (r != VAULT_WRONG_KEY)
-			break;
+	for (uint32_t i = 0; i < config->n_slots && r == VAULT_WRONG_KEY; i++) {
+		if (config->slots[i].info.kind != kind)
+			continue;
+		*index = i;
+		r = try_slot(config, &config->slots[i], secret, d);
 	}
+	return r;
+}
+
+/* Recovery slots, if secret is words for them; else VAULT_WRONG_KEY. */
+static int try_words(const struct vault_config *config, const struct vault_secret *secret,
+		     struct derived *d, uint32_t *index)
+{
+	struct vault_secret words = { d->words, sizeof(d->words), VAULT_RECOVERY };
+	unsigned int unknown;
+	int r = recovery_decode(secret->bytes, secret->size, d->words, &unknown);
+
+	if (!r)
+		return try_kind(config, VAULT_RECOVERY, &words, d, index);
+	if (r == RECOVERY_UNKNOWN)
+		vault_why_set("wrong passphrase; as recovery words: word %u is none (check it)",
+			      unknown);
+	if (r == RECOVERY_MISTAKEN)
+		vault_why_set("wrong passphrase; as recovery words: one is wrong or misplaced "
+			      "(compare them with what was written down)");
+	return VAULT_WRONG_KEY;
+}
+
+/*
+ * Which slot opens: 0, d->master and *index; VAULT_WRONG_KEY or -errno.  Each
+ * try takes about a second, so the likely slots come first.
+ */
+static int find_slot(const struct vault_config *config, const struct vault_secret *secret,
+		     struct derived *d, uint32_t *index)
+{
+	static const enum vault_kind other[] = {
+		[VAULT_PASSPHRASE] = VAULT_KEYFILE,
+		[VAULT_KEYFILE] = VAULT_PASSPHRASE,
+	};
+	int r;
+
+	if (secret->kind == VAULT_RECOVERY)
+		return try_kind(config, VAULT_RECOVERY, secret, d, index);
+	r = try_words(config, secret, d, index);
+	if (r == VAULT_WRONG_KEY)
+		r = try_kind(config, secret->kind, secret, d, index);
+	if (r == VAULT_WRONG_KEY)
+		r = try_kind(config, other[secret->kind], secret, d, index);
 	return r;
 }
 
@@ -393,17 +502,20 @@ static int unlock_copy(struct vault *v, enum vault_copy copy, const struct vault
 {
 	const struct vault_config *config = &v->copies[copy].config;
 	struct derived *d = secmem_new(sizeof(*d));
+	uint32_t index = 0;
 	int r;
 
 	if (!d)
 		return -ENOMEM;
-	r = find_slot(config, secret, d, &v->unlocked);
+	r = find_slot(config, secret, d, &index);
 	if (!r)
 		r = keys_derive(d->master, v->keys);
 	if (!r)
 		r = mac_check(config, v->keys);
-	if (!r)
+	if (!r) {
 		v->current = copy;
+		v->unlocked = config->slots[index].info.id;
+	}
 	secmem_free(d);
 	return r;
 }
@@ -438,6 +550,27 @@ static int unlock_backup(struct vault *v, int r, const struct vault_secret *secr
 	return 0;
 }
 
+/* Whether the keys are those of this tree, as far as its root can tell. */
+static bool fits_tree(const struct vault *v)
+{
+	struct format_dir_record record;
+
+	return dirrec_read(v->tree_fd, v->keys, true, &record) != DIRREC_DAMAGED;
+}
+
+/* The primary opened, and is whole, but of another vault: use the backup if that is not. */
+static int unlock_fitting(struct vault *v, const struct vault_secret *secret)
+{
+	if (v->copies[VAULT_BACKUP].state || !copies_differ(v) || fits_tree(v))
+		return 0;
+	if (!unlock_copy(v, VAULT_BACKUP, secret) && fits_tree(v)) {
+		log_warn("%s: %s belongs to another vault; using %s", v->path,
+			 vault_files_name(VAULT_PRIMARY), vault_files_name(VAULT_BACKUP));
+		return 0;
+	}
+	return unlock_copy(v, VAULT_PRIMARY, secret);
+}
+
 static int unlock_any(struct vault *v, const struct vault_secret *secret)
 {
 	int r;
@@ -445,15 +578,20 @@ static int unlock_any(struct vault *v, const struct vault_secret *secret)
 	if (v->copies[VAULT_PRIMARY].state)
 		return unlock_copy(v, VAULT_BACKUP, secret);
 	r = unlock_copy(v, VAULT_PRIMARY, secret);
-	return r > 0 ? unlock_backup(v, r, secret) : r;
+	if (r)
+		return r > 0 ? unlock_backup(v, r, secret) : r;
+	return unlock_fitting(v, secret);
 }
 
-/* Make both files the one that proved true, if this process may write. */
+/*
+ * Make both files the one that proved true, if this process may write; not if
+ * the tree's root says that neither is: one may be all there is of a key.
+ */
 static void repair(struct vault *v)
 {
 	int r;
 
-	if (v->lock != VAULT_EXCLUSIVE || !copies_differ(v))
+	if (v->lock != VAULT_EXCLUSIVE || v->foreign || !copies_differ(v) || !fits_tree(v))
 		return;
 	r = vault_files_store(v->fd, config_of(v), false);
 	if (r) {
@@ -489,30 +627,32 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret)
 				      vault_files_name(VAULT_PRIMARY));
 		return r;
 	}
+	vault_why_clear();
 	repair(v);
 	return 0;
 }
 
-int vault_change_secret(struct vault *v, const struct vault_secret *secret,
-			const struct vault_kdf *kdf)
+/* ---- slots ------------------------------------------------------------- */
+
+/* A copy of the configuration to change, or NULL; *r says why not. */
+static struct vault_config *start_change(struct vault *v, int *r)
 {
 	struct vault_config *config;
-	struct vault_config_slot *slot;
-	int r;
 
 	vault_why_clear();
-	if (!v->keys || v->lock != VAULT_EXCLUSIVE || secret->size == 0 ||
-	    secret->size > VAULT_PASSPHRASE_MAX)
-		return -EINVAL;
+	*r = -EINVAL;
+	if (!v->keys || v->lock != VAULT_EXCLUSIVE)
+		return NULL;
 	config = malloc(sizeof(*config));
-	if (!config)
-		return -ENOMEM;
-	*config = *config_of(v);
-	slot = &config->slots[v->unlocked];
-	slot->info.kdf = *kdf;
-	r = vault_kdf_choose(&slot->info.kdf);
-	if (!r)
-		r = slot_seal(config, slot, secret, v->keys->master);
+	*r = config ? 0 : -ENOMEM;
+	if (config)
+		*config = *config_of(v);
+	return config;
+}
+
+/* Put config in force, unless r says that there is nothing to; it is freed. */
+static int finish_change(struct vault *v, struct vault_config *config, int r)
+{
 	if (!r)
 		r = vault_config_mac(config, v->keys, config->mac);
 	if (!r)
@@ -521,6 +661,108 @@ int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 		v->copies[VAULT_PRIMARY].config = v->copies[VAULT_BACKUP].config = *config;
 	free(config);
 	return r;
+}
+
+static int check_new(const struct vault_secret *secret, struct vault_kdf *kdf)
+{
+	if (secret->size == 0 || secret->size > VAULT_PASSPHRASE_MAX)
+		return -EINVAL;
+	return vault_kdf_choose(kdf);
+}
+
+int vault_add_slot(struct vault *v, const struct vault_secret *secret, const char *label,
+		   const struct vault_kdf *kdf, uint32_t *id)
+{
+	struct vault_kdf chosen = *kdf;
+	struct vault_config *config;
+	int r;
+
+	config = start_change(v, &r);
+	if (!config)
+		return r;
+	if (config->n_slots == VAULT_MAX_SLOTS)
+		r = VAULT_SLOTS_FULL;
+	if (!r)
+		r = check_new(secret, &chosen);
+	if (!r)
+		r = slot_append(config, secret, label, &chosen, v->keys->master);
+	if (!r)
+		*id = config->slots[config->n_slots - 1].info.id;
+	return finish_change(v, config, r);
+}
+
+/* The index of the slot, or n_slots. */
+static uint32_t slot_index(const struct vault_config *config, uint32_t id)
+{
+	uint32_t i = 0;
+
+	while (i < config->n_slots && config->slots[i].info.id != id)
+		i++;
+	return i;
+}
+
+int vault_remove_slot(struct vault *v, uint32_t id)
+{
+	struct vault_config *config;
+	uint32_t i;
+	int r;
+
+	config = start_change(v, &r);
+	if (!config)
+		return r;
+	i = slot_index(config, id);
+	if (i == config->n_slots)
+		r = VAULT_NO_SLOT;
+	else if (config->n_slots == 1)
+		r = VAULT_LAST_SLOT;
+	if (!r) {
+		config->n_slots--;
+		memmove(&config->slots[i], &config->slots[i + 1],
+			(config->n_slots - i) * sizeof(config->slots[0]));
+		memset(&config->slots[config->n_slots], 0, sizeof(config->slots[0]));
+	}
+	return finish_change(v, config, r);
+}
+
+int vault_change_secret(struct vault *v, const struct vault_secret *secret,
+			const struct vault_kdf *kdf)
+{
+	struct vault_kdf chosen = *kdf;
+	struct vault_config *config;
+	uint32_t i;
+	int r;
+
+	config = start_change(v, &r);
+	if (!config)
+		return r;
+	i = slot_index(config, v->unlocked);
+	r = i == config->n_slots ? VAULT_NO_SLOT : check_new(secret, &chosen);
+	if (!r) {
+		config->slots[i].info.kind = secret->kind;
+		config->slots[i].info.kdf = chosen;
+		r = slot_seal(config, &config->slots[i], secret, v->keys->master);
+	}
+	return finish_change(v, config, r);
+}
+
+/* ---- a copy of the configuration elsewhere ----------------------------- */
+
+int vault_save_header(const struct vault *v, const char *file)
+{
+	vault_why_clear();
+	return vault_files_save_path(file, &v->copies[v->current].config);
+}
+
+int vault_restore_header(struct vault *v)
+{
+	vault_why_clear();
+	if (!v->keys || !v->foreign)
+		return -EINVAL;
+	if (!fits_tree(v)) {
+		vault_why_set("its files belong to another key (use the header of this vault)");
+		return VAULT_DAMAGED;
+	}
+	return vault_files_store(v->fd, config_of(v), false);
 }
 
 /* ---- answering --------------------------------------------------------- */
@@ -537,6 +779,11 @@ void vault_info(const struct vault *v, struct vault_info *info)
 	info->n_slots = config->n_slots;
 	for (uint32_t i = 0; i < config->n_slots; i++)
 		info->slots[i] = config->slots[i].info;
+}
+
+uint32_t vault_unlocked_slot(const struct vault *v)
+{
+	return v->unlocked;
 }
 
 const struct keyring *vault_keys(const struct vault *v)

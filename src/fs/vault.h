@@ -32,6 +32,9 @@ enum {
 	VAULT_IN_USE,	     /* locked by another mount */
 	VAULT_EXISTS,	     /* create: there is something already */
 	VAULT_TOO_NEW,	     /* needs a newer cryptfs: minimum reader version */
+	VAULT_NO_SLOT,	     /* no slot has this number */
+	VAULT_LAST_SLOT,     /* the only slot stays: nobody could open the vault */
+	VAULT_SLOTS_FULL,    /* there are VAULT_MAX_SLOTS already */
 };
 
 enum {
@@ -46,10 +49,18 @@ enum vault_lock {
 	VAULT_EXCLUSIVE /* read-write mount, or changing the configuration */
 };
 
-/* A passphrase or the bytes of a keyfile, in secmem, owned by the caller. */
+/* What a slot is for, and what a secret is. */
+enum vault_kind {
+	VAULT_PASSPHRASE, /* what a person types; also recovery words, when opening */
+	VAULT_KEYFILE,	  /* all bytes of a file */
+	VAULT_RECOVERY,	  /* RECOVERY_SECRET_SIZE random bytes */
+};
+
+/* In secmem, owned by the caller. */
 struct vault_secret {
 	const uint8_t *bytes;
 	size_t size;
+	enum vault_kind kind;
 };
 
 struct vault_kdf {
@@ -60,13 +71,13 @@ struct vault_kdf {
 struct vault_create {
 	enum cipher_suite suite;
 	struct vault_kdf kdf;
-	const char *label; /* of the first slot; NULL: "passphrase" */
+	const char *label; /* of the first slot; NULL: the name of its kind */
 };
 
 /* One line of `cryptfs info`; no secret. */
 struct vault_slot_info {
-	uint32_t id;
-	char type[16]; /* "passphrase", "keyfile", "recovery" */
+	uint32_t id; /* from 1; never that of another slot */
+	enum vault_kind kind;
 	char label[64];
 	struct vault_kdf kdf;
 };
@@ -89,13 +100,13 @@ struct vault;
 int vault_create_check(const char *path);
 
 /*
- * Make the directory path (it may exist if empty) a new vault with one
- * passphrase slot: 0, VAULT_EXISTS or -errno (-EINVAL for a label or KDF that
+ * Make the directory path (it may exist if empty) a new vault with one slot,
+ * of the secret's kind: 0, VAULT_EXISTS or -errno (-EINVAL for a label or KDF that
  * no slot can have).  Nothing is left behind by a failure but an empty
  * directory.
  */
 int vault_create(const char *path, const struct vault_create *how,
-		 const struct vault_secret *passphrase);
+		 const struct vault_secret *secret);
 
 /*
  * Read and lock a vault: 0, VAULT_NOT_FOUND, VAULT_DAMAGED, VAULT_TOO_NEW,
@@ -108,22 +119,53 @@ int vault_create(const char *path, const struct vault_create *how,
 int vault_open(const char *path, enum vault_lock lock, struct vault **out);
 
 /*
- * Try every slot with secret and check the configuration's MAC: 0,
- * VAULT_WRONG_KEY, VAULT_DAMAGED or -errno.
+ * Try secret on the slots, those of its kind first, and check the
+ * configuration's MAC: 0, VAULT_WRONG_KEY, VAULT_DAMAGED or -errno.  A
+ * passphrase that is recovery words opens recovery slots, too.
  */
 int vault_unlock(struct vault *v, const struct vault_secret *secret);
 
 /*
- * Replace the secret of the slot that vault_unlock opened, both copies
- * rewritten atomically; needs VAULT_EXCLUSIVE: 0 or -errno.  The old secret
- * works no longer.
+ * Changes of the slots, for a vault that is open VAULT_EXCLUSIVE and unlocked:
+ * both copies of the configuration are rewritten, all or nothing.  0, an answer
+ * as said, or -errno (-EINVAL for a label or KDF that no slot can have).
  */
+
+/* Another slot, of the secret's kind; label as in vault_create.  VAULT_SLOTS_FULL. */
+int vault_add_slot(struct vault *v, const struct vault_secret *secret, const char *label,
+		   const struct vault_kdf *kdf, uint32_t *id);
+
+/* Its secret works no longer.  VAULT_NO_SLOT, VAULT_LAST_SLOT. */
+int vault_remove_slot(struct vault *v, uint32_t id);
+
+/* Replace the secret of the slot that vault_unlock opened; it takes the new one's kind. */
 int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 			const struct vault_kdf *kdf);
 
+/* Write the configuration in use to a new file: 0 or -errno (-EEXIST: there is one). */
+int vault_save_header(const struct vault *v, const char *file);
+
 /*
- * What the answer of the last vault_create, vault_open, vault_unlock or
- * vault_change_secret of this thread does not tell ("damaged: ..."), or NULL.
+ * vault_open of path for writing, but with the configuration in file, which
+ * vault_save_header wrote: the same answers; VAULT_DAMAGED also if it is not one.
+ */
+int vault_open_header(const char *path, const char *file, struct vault **out);
+
+/*
+ * Put that configuration in place of the vault's own, after vault_unlock: 0,
+ * VAULT_DAMAGED if its key is not that of the vault's tree, or -errno.
+ */
+int vault_restore_header(struct vault *v);
+
+/* The slot that vault_unlock opened. */
+uint32_t vault_unlocked_slot(const struct vault *v);
+
+/* "passphrase", "keyfile" or "recovery" */
+const char *vault_kind_name(enum vault_kind kind);
+
+/*
+ * What the answer of the last vault_create, vault_open, vault_unlock or change
+ * of a slot of this thread does not tell ("damaged: ..."), or NULL.
  * Valid until the next of them.
  */
 const char *vault_why(void);

@@ -30,7 +30,16 @@ _Static_assert(VAULT_CONFIG_WRAPPED_SIZE ==
 		       KEYS_MASTER_SIZE + crypto_aead_xchacha20poly1305_ietf_ABYTES,
 	       "wrapped master key");
 
-static const char *const slot_types[] = { "passphrase", "keyfile", "recovery" };
+static const char *const kinds[] = {
+	[VAULT_PASSPHRASE] = "passphrase",
+	[VAULT_KEYFILE] = "keyfile",
+	[VAULT_RECOVERY] = "recovery",
+};
+
+const char *vault_kind_name(enum vault_kind kind)
+{
+	return kinds[kind];
+}
 
 /* ---- refusing ---------------------------------------------------------- */
 
@@ -75,9 +84,9 @@ static bool hex_read(const char *text, uint8_t *bytes, size_t size)
 static json_t *slot_parameters_new(const struct vault_config_slot *slot)
 {
 	return json_pack("{s:I, s:s, s:s, s:{s:s, s:I, s:I}, s:o}", "id", (json_int_t)slot->info.id,
-			 "type", slot->info.type, "label", slot->info.label, "kdf", "name",
-			 KDF_NAME, "memory", (json_int_t)slot->info.kdf.memory, "operations",
-			 (json_int_t)slot->info.kdf.operations, "salt",
+			 "type", vault_kind_name(slot->info.kind), "label", slot->info.label, "kdf",
+			 "name", KDF_NAME, "memory", (json_int_t)slot->info.kdf.memory,
+			 "operations", (json_int_t)slot->info.kdf.operations, "salt",
 			 hex_new(slot->salt, sizeof(slot->salt)));
 }
 
@@ -152,11 +161,13 @@ bool vault_config_label_is_valid(const char *label)
 	return valid;
 }
 
-static bool type_is_known(const char *type)
+static bool kind_read(const char *name, enum vault_kind *kind)
 {
-	for (size_t i = 0; i < sizeof(slot_types) / sizeof(slot_types[0]); i++)
-		if (strcmp(type, slot_types[i]) == 0)
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		*kind = (enum vault_kind)i;
+		if (strcmp(name, kinds[i]) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -179,7 +190,7 @@ static int slot_judge(const struct raw_slot *raw, unsigned int number,
 {
 	if (raw->id < 1 || raw->id > INT32_MAX)
 		return damaged(problem, "slot %u: id out of range", number);
-	if (!type_is_known(raw->type))
+	if (!kind_read(raw->type, &slot->info.kind))
 		return damaged(problem, "slot %u: unknown type", number);
 	if (!vault_config_label_is_valid(raw->label))
 		return damaged(problem, "slot %u: bad label", number);
@@ -194,7 +205,6 @@ static int slot_judge(const struct raw_slot *raw, unsigned int number,
 	slot->info.id = (uint32_t)raw->id;
 	slot->info.kdf.memory = (uint64_t)raw->memory;
 	slot->info.kdf.operations = (uint64_t)raw->operations;
-	(void)snprintf(slot->info.type, sizeof(slot->info.type), "%s", raw->type);
 	(void)snprintf(slot->info.label, sizeof(slot->info.label), "%s", raw->label);
 	return 0;
 }

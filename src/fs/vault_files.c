@@ -13,6 +13,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "fs/dirrec.h"
 
 #define TEMPORARY "cryptfs.conf.tmp"
 
@@ -70,11 +71,10 @@ static int decode_file(int fd, struct vault_config *config, struct vault_config_
 	return r;
 }
 
-int vault_files_load(int dirfd, enum vault_copy copy, struct vault_config *config,
-		     struct vault_config_problem *problem)
+static int load(int dirfd, const char *name, int flags, struct vault_config *config,
+		struct vault_config_problem *problem)
 {
-	int fd = openat(dirfd, vault_files_name(copy),
-			O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
 	int r;
 
 	problem->text[0] = '\0';
@@ -86,22 +86,53 @@ int vault_files_load(int dirfd, enum vault_copy copy, struct vault_config *confi
 	return r;
 }
 
+int vault_files_load(int dirfd, enum vault_copy copy, struct vault_config *config,
+		     struct vault_config_problem *problem)
+{
+	return load(dirfd, vault_files_name(copy), O_NOFOLLOW, config, problem);
+}
+
+int vault_files_load_path(const char *path, struct vault_config *config,
+			  struct vault_config_problem *problem)
+{
+	return load(AT_FDCWD, path, 0, config, problem);
+}
+
 /* ---- replacing --------------------------------------------------------- */
 
-static int write_temporary(int dirfd, const char *text)
+static int write_new(int dirfd, const char *name, const char *text)
 {
 	int fd;
 	int r;
 
-	if (unlinkat(dirfd, TEMPORARY, 0) && errno != ENOENT)
-		return -errno;
-	fd = openat(dirfd, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
 	r = fdio_write_full(fd, text, strlen(text));
 	if (!r && fsync(fd))
 		r = -errno;
 	fdio_close(fd);
+	return r;
+}
+
+static int write_temporary(int dirfd, const char *text)
+{
+	if (unlinkat(dirfd, TEMPORARY, 0) && errno != ENOENT)
+		return -errno;
+	return write_new(dirfd, TEMPORARY, text);
+}
+
+int vault_files_save_path(const char *path, const struct vault_config *config)
+{
+	char *text;
+	int r = vault_config_encode(config, &text);
+
+	if (!r) {
+		r = write_new(AT_FDCWD, path, text);
+		if (r && r != -EEXIST)
+			(void)unlink(path); /* the failure before it counts */
+	}
+	free(text);
 	return r;
 }
 
@@ -201,11 +232,12 @@ int vault_files_is_blank(int dirfd)
 
 int vault_files_clear(int dirfd)
 {
-	static const char *const names[] = { "cryptfs.conf", "cryptfs.conf.bak", TEMPORARY };
+	static const char *const names[] = { "cryptfs.conf", "cryptfs.conf.bak", TEMPORARY,
+					     "tree/" DIRREC_FILE };
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (unlinkat(dirfd, names[i], 0) && errno != ENOENT)
+		if (unlinkat(dirfd, names[i], 0) && errno != ENOENT && errno != ENOTDIR)
 			r = -errno;
 	if (unlinkat(dirfd, "tree", AT_REMOVEDIR) && errno != ENOENT)
 		r = -errno;

@@ -26,6 +26,16 @@ const char *vault_files_name(enum vault_copy copy);
 int vault_files_load(int dirfd, enum vault_copy copy, struct vault_config *config,
 		     struct vault_config_problem *problem);
 
+/* The same of any file, by its path. */
+int vault_files_load_path(const char *path, struct vault_config *config,
+			  struct vault_config_problem *problem);
+
+/*
+ * Write the configuration to a new file of mode 0600, durably: 0 or -errno
+ * (-EEXIST: there is one), nothing being left then.
+ */
+int vault_files_save_path(const char *path, const struct vault_config *config);
+
 /*
  * Put both copies in place, each durable before its name is: 0, or -errno
  * with the old primary in force (after a failed sync of the directory only
@@ -42,7 +52,7 @@ int vault_files_tree_is_empty(int dirfd);
 int vault_files_is_blank(int dirfd);
 
 /*
- * Undo a creation, finished or not, whose tree is still empty: 0 or -errno.
+ * Undo a creation, finished or not, whose tree has no entries yet: 0 or -errno.
  * Only for who holds the vault's lock and knows that the files are his.
  */
 int vault_files_clear(int dirfd);

@@ -86,7 +86,10 @@ static uint64_t now_ns(void)
 static int operations_calibrate(struct vault_kdf *kdf)
 {
 	const uint8_t salt[VAULT_CONFIG_SALT_SIZE] = { 0 };
-	const struct vault_secret secret = { (const uint8_t *)"calibration", 11 };
+	const struct vault_secret secret = {
+		.bytes = (const uint8_t *)"calibration",
+		.size = 11,
+	};
 	uint8_t kek[VAULT_CONFIG_KEK_SIZE]; /* of nothing: no secret */
 	uint64_t start = now_ns();
 	uint64_t taken;

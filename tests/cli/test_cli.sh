@@ -174,6 +174,71 @@ printf 'secret\nthird\n' | "$CRYPTFS" passwd --passfile - --new-passfile - $kdf 
 echo third >sekret
 says 0 - passwd --passfile sekret --new-passfile secret $kdf v
 
+# ---- key
+for verb in '' add remove list change; do
+	says 0 - key $verb --help
+	prints 'usage: cryptfs '
+	[ "$(wc -l <out)" -le 24 ] || fail "the help of key $verb does not fit on a screen"
+done
+says 1 'say what to do: add, remove, list or change' key
+says 1 'what is frob? (add, remove, list or change)' key frob
+says 1 'did you mean remove?' key remov
+says 1 'did you mean --new-keyfile?' key add --new-kyfile x v
+says 1 'makes its own key' key add --recovery --new-passfile sekret v
+says 1 'not 1 to 63 bytes of text' key add --label= v
+says 4 'wrong passphrase' key add --passfile sekret --new-keyfile key $kdf v
+says 0 - key add --passfile secret --new-keyfile key --label car $kdf v
+prints 'added slot 2 to v'
+says 0 - key add --keyfile key --recovery v
+prints 'Write them down'
+grep -E '^    ([a-z]+ ){11}[a-z]+$' out | tr '[:lower:]' '[:upper:]' >words || fail "no words: $(cat out)"
+says 0 - key list v
+prints 'slot 1   passphrase "passphrase", argon2id, 64 MiB, 3 operations'
+prints 'slot 2   keyfile "car"'
+prints 'slot 3   recovery "recovery"'
+says 0 - key list --json v
+python3 -c 'import json; print([s["type"] for s in json.load(open("out"))["slots"]])' >types
+[ "$(cat types)" = "['passphrase', 'keyfile', 'recovery']" ] || fail "key list --json: $(cat types)"
+chmod 600 words
+says 0 - key remove --passfile words v 1
+says 4 'wrong passphrase' key add --passfile secret --new-passfile secret $kdf v
+sed 's/ [A-Z]*$/ ABANDOM/' words >typo
+chmod 600 typo
+says 4 'word 12 is none' key remove --passfile typo v 2
+says 1 'no such slot' key remove --keyfile key v 7
+says 1 'is not the number of a slot' key remove --keyfile key v car
+says 1 'VAULT and the number of a slot' key remove --keyfile key v
+says 0 - key add --passfile words --new-passfile secret $kdf v
+prints 'added slot 4'
+says 0 - key remove --passfile secret v 3
+says 0 - key remove --passfile secret v 2
+says 1 'it is the only one (add another key first)' key remove --passfile secret v 4
+says 0 - key change --passfile secret --new-passfile sekret $kdf v
+says 0 - key change --passfile sekret --new-passfile secret $kdf v
+says 0 - init --passfile secret --recovery $kdf two
+prints 'slot 2'
+grep -E '^    ([a-z]+ ){11}[a-z]+$' out >words || fail "init --recovery: no words: $(cat out)"
+says 0 - key remove --passfile words two 1
+
+# ---- header
+says 0 - header --help
+prints 'usage: cryptfs header'
+says 1 'say backup or restore' header
+says 1 'say backup or restore' header backup v
+says 1 'say backup or restore' header frob v kept
+says 3 'cannot open missing' header backup missing kept
+says 0 - header backup v kept
+[ "$(stat -c %a kept)" = 600 ] || fail "header backup: mode $(stat -c %a kept)"
+says 2 'cannot write kept: File exists' header backup v kept
+cp -a v broken
+rm broken/cryptfs.conf broken/cryptfs.conf.bak
+says 4 'wrong passphrase' header restore --passfile sekret broken kept
+says 0 - header restore --passfile secret broken kept
+cmp v/cryptfs.conf broken/cryptfs.conf || fail "header restore: not what it was"
+says 0 - passwd --passfile secret --new-passfile sekret $kdf broken
+says 5 'cannot restore the header of v: secret: not JSON' header restore --passfile secret v secret
+rm kept
+
 # ---- a vault in use: both directories locked as a mount does it
 exec 8<v 9<v/tree
 flock -n 8 && flock -n 9 || fail "the test could not lock"

@@ -140,6 +140,28 @@ static void workers_are_forked_by_the_first_batch_that_pays(void **state)
 	engine_stop(e);
 }
 
+static void nobody_is_called_for_the_only_task(void **state)
+{
+	const struct engine_options o = { .workers = ENGINE_WORKERS_AUTO, .slots = 1 };
+	const uint32_t one_task = ENGINE_RANGE_BLOCKS * ENGINE_BLOCK_SIZE;
+	struct engine_pace pace;
+	struct engine *e;
+	uint32_t slot;
+
+	(void)state;
+	assert_int_equal(engine_start(&o, &e), 0);
+	e->pace.wake_ns = 1000;
+	e->pace.kib_ns[CIPHER_AES_256_GCM] = 1000;
+	engine_pace(e, CIPHER_AES_256_GCM, &pace);
+	assert_int_equal(pace.inline_max_size, one_task + 1);
+	assert_int_equal(engine_watch(e), 0);
+	slot = get_slot(e);
+	check_round_trip(e, slot, CIPHER_AES_256_GCM, (struct engine_batch){ .size = one_task });
+	assert_int_equal(counters_of(e).workers_target, 0);
+	assert_int_equal(counters_of(e).workers_started, 0);
+	engine_stop(e);
+}
+
 static void idle_workers_end_and_come_back(void **state)
 {
 	const struct engine_options o = { .workers = ENGINE_WORKERS_AUTO,
@@ -659,6 +681,7 @@ int main(void)
 		cmocka_unit_test(what_was_measured_is_told),
 		cmocka_unit_test(strict_without_a_supervisor_does_the_work_itself),
 		cmocka_unit_test(workers_are_forked_by_the_first_batch_that_pays),
+		cmocka_unit_test(nobody_is_called_for_the_only_task),
 		cmocka_unit_test(idle_workers_end_and_come_back),
 		cmocka_unit_test(a_forged_block_is_wiped_and_the_others_are_fine),
 		cmocka_unit_test(a_block_opens_only_at_its_index),

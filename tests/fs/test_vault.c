@@ -19,7 +19,9 @@
 
 #include <cmocka.h>
 
+#include "fs/dirrec.h"
 #include "fs/exitcode.h"
+#include "fs/recovery.h"
 #include "fs/vault.h"
 #include "fs/vault_config.h"
 
@@ -53,8 +55,13 @@ int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
 
 /* ---- a vault per test -------------------------------------------------- */
 
-static const struct vault_secret right = { (const uint8_t *)"correct horse", 13 };
-static const struct vault_secret wrong = { (const uint8_t *)"battery staple", 14 };
+#define SECRET(text, kind)                                                                         \
+	{                                                                                          \
+		(const uint8_t *)(text), sizeof(text) - 1, kind                                    \
+	}
+
+static const struct vault_secret right = SECRET("correct horse", VAULT_PASSPHRASE);
+static const struct vault_secret wrong = SECRET("battery staple", VAULT_PASSPHRASE);
 static const struct vault_kdf cheap = { (uint64_t)64 << 20, 3 };
 
 static char base[64];
@@ -251,7 +258,7 @@ static void info_needs_no_key(void **state)
 	assert_int_equal(info.version, 1);
 	assert_int_equal(info.suite, CIPHER_AES_256_GCM);
 	assert_int_equal(info.n_slots, 1);
-	assert_string_equal(info.slots[0].type, "passphrase");
+	assert_int_equal(info.slots[0].kind, VAULT_PASSPHRASE);
 	assert_string_equal(info.slots[0].label, "passphrase");
 	assert_int_equal(info.slots[0].kdf.memory, cheap.memory);
 	assert_int_equal(info.slots[0].kdf.operations, cheap.operations);
@@ -325,8 +332,8 @@ static void nonsense_makes_no_vault(void **state)
 {
 	static const uint8_t many[VAULT_PASSPHRASE_MAX + 1];
 	struct vault_create how = { .suite = CIPHER_AES_256_GCM, .kdf = cheap };
-	const struct vault_secret none = { many, 0 };
-	const struct vault_secret long_one = { many, sizeof(many) };
+	const struct vault_secret none = { many, 0, VAULT_PASSPHRASE };
+	const struct vault_secret long_one = { many, sizeof(many), VAULT_PASSPHRASE };
 
 	(void)state;
 	assert_int_equal(vault_create(path, &how, &none), -EINVAL);
@@ -481,7 +488,6 @@ static void links_and_fifos_are_not_followed(void **state)
 static void a_lost_configuration_is_damage_and_never_a_new_vault(void **state)
 {
 	(void)state;
-	write_file(in_vault("tree/.cryptfs-dir"), "a tree in use");
 	assert_int_equal(unlink(PRIMARY), 0);
 	assert_int_equal(unlink(BACKUP), 0);
 	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), VAULT_DAMAGED);
@@ -491,10 +497,58 @@ static void a_lost_configuration_is_damage_and_never_a_new_vault(void **state)
 static void a_lost_tree_is_damage(void **state)
 {
 	(void)state;
-	assert_int_equal(rmdir(in_vault("tree")), 0);
+	assert_int_equal(rename(in_vault("tree"), in_vault("gone")), 0);
 	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), VAULT_DAMAGED);
 	assert_int_equal(symlink("/tmp", in_vault("tree")), 0);
 	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), VAULT_DAMAGED);
+}
+
+/* The configuration of another vault with the same passphrase is whole, and of no use. */
+static void a_configuration_of_another_vault_destroys_nothing(void **state)
+{
+	char *ours = read_file(PRIMARY);
+	char *primary;
+	char other[96];
+
+	(void)state;
+	(void)snprintf(other, sizeof(other), "%s/ours", base);
+	assert_int_equal(rename(path, other), 0);
+	assert_int_equal(create(), 0);
+	write_file(BACKUP, ours);
+	assert_int_equal(rename(in_vault("tree"), in_vault("not ours")), 0);
+	(void)snprintf(other, sizeof(other), "%s/ours/tree", base);
+	assert_int_equal(rename(other, in_vault("tree")), 0);
+	/* Now all is ours but the primary. */
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+	primary = read_file(PRIMARY);
+	assert_string_equal(primary, ours);
+	assert_same_copies();
+	free(primary);
+	free(ours);
+}
+
+static void no_copy_is_overwritten_by_one_that_does_not_fit_the_tree(void **state)
+{
+	char *before = read_file(BACKUP);
+	char *after;
+	char other[96];
+
+	(void)state;
+	(void)snprintf(other, sizeof(other), "%s/ours", base);
+	assert_int_equal(rename(path, other), 0);
+	assert_int_equal(create(), 0);
+	assert_int_equal(rename(in_vault("tree"), in_vault("not ours")), 0);
+	(void)snprintf(other, sizeof(other), "%s/ours/tree", base);
+	assert_int_equal(rename(other, in_vault("tree")), 0);
+	write_file(BACKUP, before);
+	flip(BACKUP, "salt"); /* damaged, but perhaps not beyond repair */
+	free(before);
+	before = read_file(BACKUP);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0); /* the mount finds out */
+	after = read_file(BACKUP);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
 }
 
 /* ---- locks ------------------------------------------------------------- */
@@ -733,6 +787,245 @@ static void a_change_needs_the_key_and_the_lock(void **state)
 #define V(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define E(f) cmocka_unit_test_setup_teardown(f, setup_empty, teardown)
 
+/* ---- slots ------------------------------------------------------------- */
+
+static struct vault *open_unlocked(void)
+{
+	struct vault *v;
+
+	assert_int_equal(vault_open(path, VAULT_EXCLUSIVE, &v), 0);
+	assert_int_equal(vault_unlock(v, &right), 0);
+	return v;
+}
+
+static uint32_t add_slot(const struct vault_secret *secret, const char *label)
+{
+	struct vault *v = open_unlocked();
+	uint32_t id;
+
+	assert_int_equal(vault_add_slot(v, secret, label, &cheap, &id), 0);
+	vault_close(v);
+	assert_same_copies();
+	return id;
+}
+
+static void every_key_opens_the_same_vault(void **state)
+{
+	static const struct vault_secret keyfile = SECRET("\x00\x01raw", VAULT_KEYFILE);
+	static const uint8_t random[RECOVERY_SECRET_SIZE] = { 1, 2, 3 };
+	const struct vault_secret recovery = { random, sizeof(random), VAULT_RECOVERY };
+	char text[RECOVERY_TEXT_SIZE];
+	struct vault_secret words = { (const uint8_t *)text, 0, VAULT_PASSPHRASE };
+	struct keyring keys;
+	struct vault *v = open_unlocked();
+
+	(void)state;
+	keys = *vault_keys(v);
+	vault_close(v);
+	assert_int_equal(add_slot(&keyfile, NULL), 2);
+	assert_int_equal(add_slot(&recovery, "in the safe"), 3);
+	recovery_encode(random, text);
+	words.size = strlen(text);
+	for (uint32_t i = 0; i < 4; i++) {
+		const struct vault_secret *const all[] = { &right, &keyfile, &recovery, &words };
+
+		assert_int_equal(vault_open(path, VAULT_EXCLUSIVE, &v), 0);
+		assert_int_equal(vault_unlock(v, all[i]), 0);
+		assert_memory_equal(vault_keys(v), &keys, sizeof(keys));
+		assert_int_equal(vault_unlocked_slot(v), i < 3 ? i + 1 : 3);
+		vault_close(v);
+	}
+	assert_int_equal(unlock_with(&wrong, VAULT_EXCLUSIVE), VAULT_WRONG_KEY);
+	assert_null(vault_why());
+	text[0]++;
+	assert_int_equal(unlock_with(&words, VAULT_EXCLUSIVE), VAULT_WRONG_KEY);
+	assert_non_null(vault_why());
+}
+
+static void slots_say_what_they_are(void **state)
+{
+	static const struct vault_secret keyfile = SECRET("bytes", VAULT_KEYFILE);
+	struct vault_info info;
+	struct vault *v;
+
+	(void)state;
+	(void)add_slot(&keyfile, NULL);
+	(void)add_slot(&wrong, "the other one");
+	assert_int_equal(vault_open(path, VAULT_NO_LOCK, &v), 0);
+	vault_info(v, &info);
+	vault_close(v);
+	assert_int_equal(info.n_slots, 3);
+	assert_int_equal(info.slots[1].kind, VAULT_KEYFILE);
+	assert_string_equal(info.slots[1].label, "keyfile");
+	assert_int_equal(info.slots[2].kind, VAULT_PASSPHRASE);
+	assert_string_equal(info.slots[2].label, "the other one");
+}
+
+static void a_removed_key_opens_no_longer(void **state)
+{
+	uint32_t id = add_slot(&wrong, NULL);
+	struct vault *v = open_unlocked();
+
+	(void)state;
+	assert_int_equal(vault_remove_slot(v, id + 1), VAULT_NO_SLOT);
+	assert_int_equal(vault_remove_slot(v, id), 0);
+	assert_int_equal(vault_remove_slot(v, 1), VAULT_LAST_SLOT);
+	vault_close(v);
+	assert_same_copies();
+	assert_int_equal(unlock_with(&wrong, VAULT_EXCLUSIVE), VAULT_WRONG_KEY);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+}
+
+static void the_key_in_use_may_be_removed_but_not_changed_then(void **state)
+{
+	struct vault *v;
+
+	(void)state;
+	(void)add_slot(&wrong, NULL);
+	v = open_unlocked();
+	assert_int_equal(vault_remove_slot(v, vault_unlocked_slot(v)), 0);
+	assert_int_equal(vault_change_secret(v, &right, &cheap), VAULT_NO_SLOT);
+	vault_close(v);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), VAULT_WRONG_KEY);
+	assert_int_equal(unlock_with(&wrong, VAULT_EXCLUSIVE), 0);
+}
+
+static void there_is_room_for_32_slots(void **state)
+{
+	struct vault *v = open_unlocked();
+	uint32_t id;
+
+	(void)state;
+	for (uint32_t n = 1; n < VAULT_MAX_SLOTS; n++)
+		assert_int_equal(vault_add_slot(v, &wrong, NULL, &cheap, &id), 0);
+	assert_int_equal(id, VAULT_MAX_SLOTS);
+	assert_int_equal(vault_add_slot(v, &wrong, NULL, &cheap, &id), VAULT_SLOTS_FULL);
+	assert_int_equal(vault_remove_slot(v, 7), 0);
+	assert_int_equal(vault_add_slot(v, &wrong, NULL, &cheap, &id), 0);
+	assert_int_equal(id, VAULT_MAX_SLOTS + 1); /* the number of a slot never comes back */
+	vault_close(v);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+}
+
+static void a_slot_that_cannot_be_written_changes_nothing(void **state)
+{
+	struct vault *v = open_unlocked();
+	uint32_t id;
+
+	(void)state;
+	assert_int_equal(vault_add_slot(v, &wrong, "two\nlines", &cheap, &id), -EINVAL);
+	renames_until_failure = 0;
+	assert_int_equal(vault_add_slot(v, &wrong, NULL, &cheap, &id), -ENOSPC);
+	renames_until_failure = -1;
+	assert_int_equal(vault_remove_slot(v, 1), VAULT_LAST_SLOT);
+	vault_close(v);
+	assert_int_equal(unlock_with(&wrong, VAULT_EXCLUSIVE), VAULT_WRONG_KEY);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+}
+
+static void slots_need_the_key_and_the_lock(void **state)
+{
+	struct vault *v;
+	uint32_t id;
+
+	(void)state;
+	assert_int_equal(vault_open(path, VAULT_SHARED, &v), 0);
+	assert_int_equal(vault_unlock(v, &right), 0);
+	assert_int_equal(vault_add_slot(v, &wrong, NULL, &cheap, &id), -EINVAL);
+	assert_int_equal(vault_remove_slot(v, 1), -EINVAL);
+	vault_close(v);
+	assert_int_equal(vault_open(path, VAULT_EXCLUSIVE, &v), 0);
+	assert_int_equal(vault_add_slot(v, &wrong, NULL, &cheap, &id), -EINVAL);
+	assert_int_equal(vault_remove_slot(v, 1), -EINVAL);
+	vault_close(v);
+}
+
+/* ---- a header elsewhere ------------------------------------------------ */
+
+static const char *saved_header(void)
+{
+	static char name[96];
+	struct vault *v;
+
+	(void)snprintf(name, sizeof(name), "%s/header", base);
+	assert_int_equal(vault_open(path, VAULT_NO_LOCK, &v), 0);
+	assert_int_equal(vault_save_header(v, name), 0);
+	assert_int_equal(vault_save_header(v, name), -EEXIST);
+	vault_close(v);
+	return name;
+}
+
+static int restore(const char *header, const struct vault_secret *secret)
+{
+	struct vault *v;
+	int r = vault_open_header(path, header, &v);
+
+	if (!r)
+		r = vault_unlock(v, secret);
+	if (!r)
+		r = vault_restore_header(v);
+	vault_close(v);
+	return r;
+}
+
+static void give_root_a_record(void)
+{
+	struct vault *v = open_unlocked();
+	const struct format_dir_record record = { .id = { 5 } };
+	bool in_xattr;
+
+	assert_int_equal(dirrec_write(vault_tree_fd(v), vault_keys(v), &record, &in_xattr), 0);
+	vault_close(v);
+}
+
+static void a_lost_configuration_is_restored(void **state)
+{
+	const char *header = saved_header();
+
+	(void)state;
+	give_root_a_record();
+	assert_int_equal(unlink(PRIMARY), 0);
+	write_file(BACKUP, "rubbish");
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), VAULT_DAMAGED);
+	assert_int_equal(restore(header, &wrong), VAULT_WRONG_KEY);
+	assert_int_not_equal(access(PRIMARY, F_OK), 0);
+	assert_int_equal(restore(header, &right), 0);
+	assert_same_copies();
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+}
+
+static void the_header_of_another_vault_is_refused(void **state)
+{
+	const char *header = saved_header();
+	char *before, *after;
+
+	(void)state;
+	assert_int_equal(rename(path, in_vault("../other")), 0);
+	assert_int_equal(create(), 0);
+	give_root_a_record();
+	before = read_file(PRIMARY);
+	assert_int_equal(restore(header, &right), VAULT_DAMAGED);
+	assert_non_null(vault_why());
+	after = read_file(PRIMARY);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+}
+
+static void what_is_no_header_is_refused(void **state)
+{
+	const char *header = saved_header();
+
+	(void)state;
+	write_file(header, "rubbish");
+	assert_int_equal(restore(header, &right), VAULT_DAMAGED);
+	assert_int_equal(unlink(header), 0);
+	assert_int_equal(restore(header, &right), VAULT_DAMAGED);
+	assert_int_equal(mkfifo(header, 0600), 0);
+	assert_int_equal(restore(header, &right), VAULT_DAMAGED);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -758,11 +1051,23 @@ int main(void)
 		V(links_and_fifos_are_not_followed),
 		V(a_lost_configuration_is_damage_and_never_a_new_vault),
 		V(a_lost_tree_is_damage),
+		V(a_configuration_of_another_vault_destroys_nothing),
+		V(no_copy_is_overwritten_by_one_that_does_not_fit_the_tree),
 		V(writers_exclude_everyone_and_readers_only_writers),
 		V(a_changed_configuration_stays_locked),
 		V(the_lock_of_a_killed_process_is_gone),
 		V(the_parent_that_closes_leaves_the_lock_to_its_child),
 		V(a_settling_vault_is_waited_for),
+		V(every_key_opens_the_same_vault),
+		V(slots_say_what_they_are),
+		V(a_removed_key_opens_no_longer),
+		V(the_key_in_use_may_be_removed_but_not_changed_then),
+		V(there_is_room_for_32_slots),
+		V(a_slot_that_cannot_be_written_changes_nothing),
+		V(slots_need_the_key_and_the_lock),
+		V(a_lost_configuration_is_restored),
+		V(the_header_of_another_vault_is_refused),
+		V(what_is_no_header_is_refused),
 		V(after_a_change_only_the_new_secret_opens),
 		V(a_change_keeps_the_keys_and_the_id),
 		V(a_stale_backup_does_not_revive_the_old_secret),

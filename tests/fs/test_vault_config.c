@@ -58,7 +58,7 @@ static void reads_what_the_format_page_shows(void **state)
 	assert_int_equal(config.slots[0].info.id, 1);
 	assert_int_equal(config.slots[0].info.kdf.memory, 64 << 20);
 	assert_int_equal(config.slots[0].info.kdf.operations, 3);
-	assert_string_equal(config.slots[0].info.type, "passphrase");
+	assert_int_equal(config.slots[0].info.kind, VAULT_PASSPHRASE);
 	assert_string_equal(config.slots[0].info.label, "home");
 	assert_int_equal(config.slots[0].wrapped[47], 0x17);
 	assert_int_equal(config.mac[17], 1);
@@ -339,7 +339,7 @@ static void a_wrapped_key_opens_only_in_its_place(void **state)
 	REFUSED(slot->info.kdf.memory++, slot->info.kdf.memory--);
 	REFUSED(slot->info.kdf.operations++, slot->info.kdf.operations--);
 	REFUSED(slot->info.label[0]++, slot->info.label[0]--);
-	REFUSED(slot->info.type[0]++, slot->info.type[0]--);
+	REFUSED(slot->info.kind = VAULT_KEYFILE, slot->info.kind = VAULT_PASSPHRASE);
 	REFUSED(slot->salt[0]++, slot->salt[0]--);
 	REFUSED(slot->nonce[0]++, slot->nonce[0]--);
 	REFUSED(slot->wrapped[0]++, slot->wrapped[0]--);

@@ -90,6 +90,11 @@ same "mode after overwriting" "$(stat -c %a "$mnt/shared/suid")" 777
 chmod 6777 "$mnt/shared/suid"
 echo x >>"$mnt/shared/suid"
 same "mode after root wrote" "$(stat -c %a "$mnt/shared/suid")" 6777
+# Where nobody may run it with that group, the bit is no right, and stays.
+chgrp "${bob%%:*}" "$mnt/shared/suid"
+chmod 6767 "$mnt/shared/suid"
+as $bob sh -c "echo x >>$mnt/shared/suid"
+same "mode of what the group may not run" "$(stat -c %a "$mnt/shared/suid")" 2767
 chmod 777 "$mnt/shared/suid"
 
 remount_vault allow_other

@@ -166,5 +166,20 @@ python3 "$work/checker.py" "$mnt" "$work/notes"
 remount_vault
 python3 "$work/checker.py" "$mnt" "$work/notes"
 rm "$mnt"/*
+
+step "a mount that dies while the next one asks whether it lives"
+daemon=$(daemon_process)
+kill -STOP "$daemon"
+"$CRYPTFS_MOUNT" "$vault" "$mnt" -o "$(options_with)" </dev/null &
+asking=$!
+started+=("$asking")
+asleep() {
+	[ "$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$asking/status")" = S ]
+}
+await 60 asleep || fail "the second mount does not wait for the answer of the first"
+kill -KILL "$daemon"
+wait "$asking" || fail "the second mount does not clear away the first"
+touch "$mnt/alive"
+rm "$mnt/alive"
 unmount_vault
 vault_is_empty

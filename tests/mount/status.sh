@@ -58,6 +58,42 @@ same "writes" "$(value requests WRITE)" 8
 same "bytes" "$(value bytes)" $((8 << 20))
 same "tasks" "$(($(value tasks inline) + $(value tasks workers)))" 64
 same "creations" "$(value requests CREATE)" 1
+
+step "for Prometheus"
+"$CRYPTFS" status --metrics "$mnt" >"$work/metrics"
+python3 - "$mnt" "$work/metrics" <<'PY'
+import re, sys
+mnt, path = sys.argv[1:]
+types = {}
+samples = {}
+for line in open(path):
+    if m := re.fullmatch(r"# TYPE (cryptfs_[a-z_]+) (counter|gauge)\n", line):
+        types[m[1]] = m[2]
+    elif not line.startswith("# HELP cryptfs_"):
+        m = re.fullmatch(r'(cryptfs_[a-z_]+)\{mountpoint="([^"]*)"((?:,[a-z]+="[^"]*")?)\} (\d+)\n', line)
+        assert m and m[2] == mnt and m[1] in types, line
+        assert (types[m[1]] == "counter") == m[1].endswith("_total"), line
+        samples[m[1] + m[3]] = int(m[4])
+assert samples["cryptfs_content_bytes_total"] == 8 << 20, samples
+assert samples['cryptfs_requests_total,request="WRITE"'] == 8, samples
+assert sum(n for name, n in samples.items() if name.startswith("cryptfs_tasks_total")) == 64, samples
+PY
+
+step "again every second, on a terminal only"
+ends 1 "needs a terminal" "$CRYPTFS" status --watch "$mnt"
+python3 - "$CRYPTFS" "$mnt" <<'PY'
+import os, pty, signal, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], ["cryptfs", "status", "--watch", sys.argv[2]])
+shown = b""
+while shown.count(b"\033[H\033[2J") < 3: # the second one has rates
+    shown += os.read(fd, 65536)
+os.kill(pid, signal.SIGINT)
+assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGINT
+first, second = shown.split(b"\033[H\033[2J")[1:3]
+assert b"/s" not in first and b"bytes encrypted" in first and b"/s" in second, shown
+PY
 same "tasks that wait" "$(value tasks waiting)" 0
 before=$(value requests)
 same "asking makes no requests" "$(value requests)" "$before"
@@ -129,9 +165,11 @@ mount_vault ro,workers=0
 same "cipher and mode" "$(value suite) $(value workers mode) $(value read_only)" "chacha20-poly1305 0 True"
 same "nothing to hand over to" "$(value auto inline_max_size)" None
 same "cipher of the first" "$("$CRYPTFS" status --json "$first" | grep -c aes-256-gcm)" 1
-second=$directory/$(device_of "$mnt").sock
+device=$(device_of "$mnt")
+second=$directory/$device.sock
 unmount_vault
-[ ! -e "$second" ] || fail "the socket is still there"
+# Somebody else's mount may have been given the number already.
+grep -qF " $device " /proc/self/mountinfo || [ ! -e "$second" ] || fail "the socket is still there"
 [ -S "$socket" ] || fail "the socket of the first mount is gone"
 ends 7 'not a mount of cryptfs' "$CRYPTFS" status "$mnt"
 mnt=$first

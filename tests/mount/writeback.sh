@@ -395,6 +395,17 @@ mount_vault writeback
 python3 "$work/steps.py" read_killed "$mnt" "$vault"
 unmount_vault
 
+step "what was removed is no error for those who sync"
+mount_vault writeback
+for name in here there; do
+	echo "$name" >"$mnt/$name"
+done
+ln "$mnt/here" "$mnt/again"
+mv -f "$mnt/here" "$mnt/there"
+rm "$mnt/again" "$mnt/there"
+sync -f "$mnt"
+unmount_vault
+
 if ! as_root; then
 	step "a full filesystem, limits of the kernel: left out, not root"
 	exit 0

@@ -132,8 +132,12 @@ daemon_process() {
 	mount_processes | head -n 1
 }
 
+# Those that encrypt and decrypt, and the one that starts them.
 helper_processes() {
-	mount_processes | tail -n +2
+	local pid
+	for pid in $(mount_processes | tail -n +2); do
+		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = cryptfs-unmount ] || echo "$pid"
+	done
 }
 
 no_processes() {
