@@ -54,7 +54,7 @@ static int give_away(const struct tree *t, const struct spot *spot, const struct
 		return -errno;
 	if (S_ISDIR(mode) ? (mode & 0700) == 0700 : !(mode & (S_ISUID | S_ISGID)))
 		return 0;
-	/* Of what it has, an inherited ACL and set-gid bit included, as little as can be changes. */
+	/* Of what it has, with an inherited ACL and set-gid bit, as little as can be changes. */
 	if (fstatat(spot->dirfd, spot->stored.name, &st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
 	if (S_ISDIR(mode))
