@@ -76,10 +76,8 @@ struct node {
 			struct timespec seen_mtime;
 			int64_t seen_size;
 		};
-		struct {		    /* others, under lock: of one whose last name is gone */
-			int held_fd;	    /* O_PATH, or -1 */
-			uint32_t held_size; /* bytes of a symlink's target */
-		};
+		/* Others, under lock: O_PATH, of one whose last name is gone, or -1. */
+		int held_fd;
 	};
 };
 

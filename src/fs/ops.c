@@ -213,21 +213,16 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 /*
  * With writeback the kernel tells by these two, and no others, what the time
  * of a change is that it has written out.  Whoever may write another owner's
- * file may not set its times; close() and fsync() must not fail for that.
+ * file may not set its times; close() and fsync() must not fail for that.  Nor
+ * may sync() because the kernel speaks of a file that is no more.
  */
-static bool only_tells_times(fuse_req_t req, int to_set)
+static bool forgive_times(fuse_req_t req, struct node *node, int to_set, int r, struct stat *st)
 {
-	return context(req)->writeback && to_set == (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME);
-}
-
-/*
- * The kernel goes on to tell the time of a file after its last name is gone.
- * Nobody can see it; but an error would be kept for whoever syncs next.
- */
-static int forget_times(const struct node *node, struct stat *st)
-{
-	*st = (struct stat){ .st_ino = node->ino, .st_mode = node->type };
-	return 0;
+	if (!context(req)->writeback || to_set != (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME))
+		return false;
+	if (r == -ESTALE)
+		*st = (struct stat){ .st_ino = node->ino, .st_mode = node->type };
+	return r == -ESTALE || (r == -EPERM && !tree_getattr(tree_of(req), node, st));
 }
 
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -255,10 +250,8 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		wanted.st_mtim.tv_nsec = UTIME_NOW;
 	r = tree_setattr(c->tree, my_io, node, &wanted, valid, &st);
-	if (r == -EPERM && fi && only_tells_times(req, to_set))
-		r = tree_getattr(c->tree, node, &st);
-	else if (r == -ESTALE && !fi && only_tells_times(req, to_set))
-		r = forget_times(node, &st);
+	if (r && (r != -EPERM || fi) && forgive_times(req, node, to_set, r, &st))
+		r = 0;
 	reply_attr(req, ino, r, &st);
 }
 
@@ -693,6 +686,17 @@ static void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	reply_xattr(req, r, names, size);
 }
 
+static bool is_member(fuse_req_t req, gid_t gid)
+{
+	gid_t groups[256];
+	int n = fuse_req_getgroups(req, sizeof(groups) / sizeof(groups[0]), groups);
+
+	for (int i = 0; i < n && i < (int)(sizeof(groups) / sizeof(groups[0])); i++)
+		if (groups[i] == gid)
+			return true;
+	return fuse_req_ctx(req)->gid == gid;
+}
+
 /* As by chmod: setting an ACL takes the set-gid bit away from who is not in the group. */
 static void drop_set_gid(fuse_req_t req, fuse_ino_t ino)
 {
@@ -700,7 +704,8 @@ static void drop_set_gid(fuse_req_t req, fuse_ino_t ino)
 	struct node *node = node_of(req, ino);
 	struct stat st;
 
-	if (tree_getattr(t, node, &st) || !(st.st_mode & S_ISGID))
+	if (!fuse_req_ctx(req)->uid || tree_getattr(t, node, &st) || !(st.st_mode & S_ISGID) ||
+	    S_ISDIR(st.st_mode) || is_member(req, st.st_gid))
 		return;
 	st.st_mode &= ~(mode_t)S_ISGID;
 	(void)tree_setattr(t, my_io, node, &st, TREE_SET_MODE, &st);
@@ -713,9 +718,8 @@ static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 
 	if (refuse_xattr(req))
 		return;
-	r = tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value, size,
-			  flags & ~WIRE_KILL_SET_GID);
-	if (!r && flags & WIRE_KILL_SET_GID)
+	r = tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value, size, flags);
+	if (!r && !strcmp(name, TREE_ACL_ACCESS))
 		drop_set_gid(req, ino);
 	reply_result(req, r);
 }

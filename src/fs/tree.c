@@ -134,23 +134,20 @@ static bool is_bare(int dirfd)
 	return bare;
 }
 
-/*
- * A directory whose making or removal a death cut off starts anew; one that may
- * only be read is empty, and needs no record.
- */
+/* A root that was never used gets a record; any other directory without one is damage. */
 static int adopt(struct tree *t, struct node *dir, int fd,
 		 const uint8_t binding[FORMAT_BINDING_SIZE], struct format_dir_record *record)
 {
 	bool in_xattr;
 
-	if (!is_bare(fd))
+	if (dir != nodes_root(t->nodes) || !is_bare(fd))
 		return DIRREC_MISSING;
 	memset(record, 0, sizeof(*record));
 	memcpy(record->bindings[0], binding, FORMAT_BINDING_SIZE);
 	if (getrandom(record->id, sizeof(record->id), 0) != sizeof(record->id))
 		return -EIO;
 	if (t->store->read_only)
-		return 0;
+		return 0; /* there is nothing in it that the id would have to fit */
 	dir->record_unsynced = true;
 	return dirrec_write(fd, t->keys, record, &in_xattr);
 }
@@ -285,8 +282,28 @@ int tree_spot_existing(struct tree *t, struct node *dir, const char *name, struc
 
 /* ---- attributes ---------------------------------------------------------- */
 
-/* Bytes of a symlink's target, 0 if it does not authenticate. */
-static off_t link_size(const struct tree *t, const struct node *dir, int dirfd, const char *stored)
+/*
+ * Whether what is stored, size bytes, can be told to be one seal by its length.
+ * Two have a dot between them; and the text of a longer one lies elsewhere.
+ */
+static bool is_one_seal(size_t size)
+{
+	enum { SHORTEST = (CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE + 1) / 3 * 4 + 3 };
+
+	return size > 1 && (size % 2 == 0 || size <= 2 * SHORTEST);
+}
+
+/* Bytes of the target in a seal whose text has size bytes. */
+static off_t target_size(size_t size)
+{
+	size = size / 4 * 3 + (size % 4 ? size % 4 - 1 : 0);
+	return size > CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE
+		       ? (off_t)(size - CIPHER_NONCE_SIZE - CIPHER_TAG_SIZE)
+		       : 0;
+}
+
+static off_t open_link_size(const struct tree *t, const struct node *dir, int dirfd,
+			    const char *stored)
 {
 	const struct links_place place = { dir->dir_id, stored };
 	char text[LINKS_TEXT_MAX + 1];
@@ -295,6 +312,18 @@ static off_t link_size(const struct tree *t, const struct node *dir, int dirfd, 
 	if (links_read(dirfd, stored, text) || links_open(t->keys, t->suite, text, &place, target))
 		return 0;
 	return (off_t)strlen(target);
+}
+
+/*
+ * Bytes of a symlink's target.  It is read only where the length of what is
+ * stored does not tell, as reading counts as an access; 0 if it is damaged then.
+ */
+static off_t link_size(const struct tree *t, const struct node *dir, int dirfd, const char *stored,
+		       off_t stored_size)
+{
+	if (is_one_seal((size_t)stored_size))
+		return target_size((size_t)stored_size);
+	return open_link_size(t, dir, dirfd, stored);
 }
 
 /* The plaintext size of a regular file that a backing stat speaks of. */
@@ -329,7 +358,7 @@ int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *
 	if (S_ISREG(st->st_mode))
 		fix_file_size(t, st);
 	else if (S_ISLNK(st->st_mode))
-		st->st_size = link_size(t, dir, dirfd, stored);
+		st->st_size = link_size(t, dir, dirfd, stored, st->st_size);
 	return 0;
 }
 
@@ -363,6 +392,7 @@ static int stat_open_file(struct tree *t, struct node *node, struct stat *st)
 /* A FIFO, link or the like whose last name is gone. */
 static int stat_held(struct node *node, struct stat *st)
 {
+	char text[LINKS_TEXT_MAX + 1];
 	int r = -ESTALE;
 
 	if (node->type == S_IFREG || node->type == S_IFDIR)
@@ -370,8 +400,9 @@ static int stat_held(struct node *node, struct stat *st)
 	lock_take(&node->lock);
 	if (node->held_fd >= 0)
 		r = fstat(node->held_fd, st) ? -errno : 0;
-	if (!r)
-		st->st_size = node->held_size;
+	if (!r && S_ISLNK(st->st_mode)) /* nobody knows any more what it was sealed for */
+		st->st_size = links_read(node->held_fd, "", text) ? 0
+								  : target_size(strcspn(text, "."));
 	lock_drop(&node->lock);
 	return r;
 }

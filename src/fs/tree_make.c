@@ -54,13 +54,14 @@ static int give_away(const struct tree *t, const struct spot *spot, const struct
 		return -errno;
 	if (S_ISDIR(mode) ? (mode & 0700) == 0700 : !(mode & (S_ISUID | S_ISGID)))
 		return 0;
-	/* Of what it has, with an inherited ACL and set-gid bit, as little as can be changes. */
 	if (fstatat(spot->dirfd, spot->stored.name, &st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
-	if (S_ISDIR(mode))
-		mode = st.st_mode & 07777 & (~(mode_t)0700 | mode);
-	else
-		mode = (st.st_mode & 07777) | (mode & (S_ISUID | S_ISGID));
+	/*
+	 * Of what a directory has, an inherited ACL and set-gid bit included, the
+	 * owner's rights may go; the set-id bits of others went with the owner.
+	 */
+	mode = S_ISDIR(mode) ? st.st_mode & 07777 & (~(mode_t)0700 | mode)
+			     : (st.st_mode & 07777) | (mode & (S_ISUID | S_ISGID));
 	return fchmodat(spot->dirfd, spot->stored.name, mode, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
@@ -84,8 +85,9 @@ static int give_file_away(const struct tree *t, const struct spot *spot, int fd,
 	return 0;
 }
 
-static int make_record(struct tree *t, const struct spot *spot, struct format_dir_record *record,
-		       bool *in_xattr)
+/* The record of the new directory made at `made`, which is to be at spot. */
+static int make_record(struct tree *t, const struct spot *made, const struct spot *spot,
+		       struct format_dir_record *record, bool *in_xattr)
 {
 	int fd;
 	int r;
@@ -94,12 +96,10 @@ static int make_record(struct tree *t, const struct spot *spot, struct format_di
 	spot_binding(t, spot, record->bindings[0]);
 	if (getrandom(record->id, sizeof(record->id), 0) != sizeof(record->id))
 		return -EIO;
-	fd = openat(spot->dirfd, spot->stored.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(made->dirfd, made->stored.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	r = dirrec_write(fd, t->keys, record, in_xattr);
-	if (r)
-		(void)dirrec_remove(fd);
 	fdio_close(fd);
 	return r;
 }
@@ -121,12 +121,56 @@ static int enter_new(struct tree *t, const struct spot *spot,
 	return 0;
 }
 
+/* The whole directory gets its name: 0, -EEXIST or another -errno. */
+static int name_dir(const struct spot *made, const struct spot *spot)
+{
+	int r = renameat2(made->dirfd, made->stored.name, spot->dirfd, spot->stored.name,
+			  RENAME_NOREPLACE);
+
+	/* Some filesystems lack that; on none does a directory replace one that holds a record. */
+	if (r && errno == EINVAL)
+		r = renameat(made->dirfd, made->stored.name, spot->dirfd, spot->stored.name);
+	if (!r)
+		return 0;
+	return errno == ENOTEMPTY || errno == ENOTDIR ? -EEXIST : -errno;
+}
+
+/*
+ * Make a directory that has its record before it has its name, so that one
+ * without is always damage.
+ */
+static int make_dir(struct tree *t, const struct spot *spot, mode_t mode,
+		    const struct caller *caller, struct tree_entry *entry)
+{
+	struct format_dir_record record;
+	struct spot made = *spot;
+	bool in_xattr;
+	int r = tree_temporary_name(made.stored.name);
+
+	/* Ours to write into until the record is there. */
+	if (!r && mkdirat(made.dirfd, made.stored.name, mode | 0700))
+		r = -errno;
+	if (r)
+		return r;
+	r = make_record(t, &made, spot, &record, &in_xattr);
+	if (!r)
+		r = give_away(t, &made, caller, S_IFDIR | mode);
+	if (!r)
+		r = name_dir(&made, spot);
+	if (r) {
+		tree_remove_made(made.dirfd, made.stored.name);
+		return r;
+	}
+	r = enter_new(t, spot, &record, in_xattr, entry);
+	if (r)
+		tree_remove_made(spot->dirfd, spot->stored.name);
+	return r;
+}
+
 int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
 	       const struct caller *caller, struct tree_entry *entry)
 {
-	struct format_dir_record record;
 	struct spot spot;
-	bool in_xattr;
 	int r;
 
 	pthread_rwlock_rdlock(&t->rename_lock);
@@ -135,31 +179,11 @@ int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
 		goto unlock;
 	mode = masked(t, spot.dirfd, mode, caller);
 	r = names_sidecar_write(spot.dirfd, &spot.stored);
-	if (r)
-		goto out;
-	/* Ours to write into until the record is there. */
-	if (mkdirat(spot.dirfd, spot.stored.name, (mode & 01777) | 0700)) {
-		r = -errno;
-		if (r != -EEXIST)
+	if (!r) {
+		r = make_dir(t, &spot, mode & 01777, caller, entry);
+		if (r && r != -EEXIST)
 			names_sidecar_remove(spot.dirfd, spot.stored.name);
-		goto out;
 	}
-	r = make_record(t, &spot, &record, &in_xattr);
-	if (!r)
-		r = give_away(t, &spot, caller, S_IFDIR | (mode & 01777));
-	if (!r)
-		r = enter_new(t, &spot, &record, in_xattr, entry);
-	if (r) {
-		int fd = openat(spot.dirfd, spot.stored.name,
-				O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-		if (fd >= 0)
-			(void)dirrec_remove(fd);
-		fdio_close(fd);
-		(void)unlinkat(spot.dirfd, spot.stored.name, AT_REMOVEDIR);
-		names_sidecar_remove(spot.dirfd, spot.stored.name);
-	}
-out:
 	spot_put(t, &spot);
 unlock:
 	pthread_rwlock_unlock(&t->rename_lock);

@@ -30,7 +30,6 @@ void tree_hold(struct node *node, const struct spot *spot, const struct stat *st
 	lock_take(&node->lock);
 	fdio_close(node->held_fd);
 	node->held_fd = fd;
-	node->held_size = (uint32_t)st->st_size;
 	lock_drop(&node->lock);
 }
 
@@ -75,6 +74,16 @@ unlock:
 	return r;
 }
 
+void tree_remove_made(int dirfd, const char *stored)
+{
+	int fd = openat(dirfd, stored, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)dirrec_remove(fd);
+	fdio_close(fd);
+	(void)unlinkat(dirfd, stored, AT_REMOVEDIR);
+}
+
 /* What a death may leave in a directory without entries. */
 static bool is_leftover(const char *stored)
 {
@@ -103,8 +112,8 @@ int tree_clear_out(struct tree *t, int dirfd)
 			r = -ENOTEMPTY;
 	rewinddir(d);
 	while (!r && (entry = readdir(d)))
-		if (is_leftover(entry->d_name))
-			(void)unlinkat(dirfd, entry->d_name, 0);
+		if (is_leftover(entry->d_name) && unlinkat(dirfd, entry->d_name, 0))
+			tree_remove_made(dirfd, entry->d_name);
 	(void)closedir(d);
 	return r;
 }

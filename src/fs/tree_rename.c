@@ -28,6 +28,17 @@ struct move {
 
 /* ---- symlinks ------------------------------------------------------------ */
 
+int tree_temporary_name(char name[NAMES_STORED_MAX + 1])
+{
+	uint64_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	(void)snprintf(name, NAMES_STORED_MAX + 1, NAMES_TEMPORARY "%016llx",
+		       (unsigned long long)random);
+	return 0;
+}
+
 /* The new symlink looks like the old one: best effort, it is its content that counts. */
 static void copy_looks(int dirfd, const char *old, const char *name, const struct stat *st)
 {
@@ -41,15 +52,11 @@ static void copy_looks(int dirfd, const char *old, const char *name, const struc
 /* Put a symlink with this text in the place of the one called stored. */
 static int replace_link(int dirfd, const char *stored, const char *text, struct stat *st)
 {
-	char temporary[64];
-	uint64_t random;
-	int r;
+	char temporary[NAMES_STORED_MAX + 1];
+	int r = tree_temporary_name(temporary);
 
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	(void)snprintf(temporary, sizeof(temporary), NAMES_TEMPORARY "%016llx",
-		       (unsigned long long)random);
-	r = links_create_as(dirfd, temporary, stored, text);
+	if (!r)
+		r = links_create_as(dirfd, temporary, stored, text);
 	if (r)
 		return r;
 	copy_looks(dirfd, stored, temporary, st);
