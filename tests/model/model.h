@@ -132,6 +132,13 @@ bool known_answer(const struct world *w, int error);
 bool chown_of_nothing(uid_t uid, gid_t gid);
 
 /*
+ * With writeback the kernel may tell the time of a write before it writes the
+ * page (because of a rename, a link or an attribute in between): the page then
+ * moves the stored time, which is seen when the kernel has forgotten the file.
+ */
+bool known_later(const struct world *w, const struct timespec *was, const struct timespec *is);
+
+/*
  * The mode as far as it is compared.  When somebody outside the file's group
  * writes, ext4 takes S_ISGID away even where the group may not run it; the
  * kernel does not tell a FUSE filesystem who is in the group.

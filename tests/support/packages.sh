@@ -12,7 +12,7 @@ fi
 
 # To test: the unit tests, the fuzz harnesses, and the tools used on a mount.
 packages_test="libcmocka-dev clang git python3 python3-cryptography python3-nacl vim rsync attr mandoc
-	sqlite3 xz-utils dpkg-dev zsh fish"
+	sqlite3 xz-utils dpkg-dev zsh fish stress-ng fio"
 
 missing_packages() { # PACKAGE...
 	for package in "$@"; do
