@@ -69,6 +69,7 @@ struct world {
 	int root[SIDES]; /* O_PATH descriptors */
 	char root_path[SIDES][PATH_MAX / 4];
 	bool direct[SIDES]; /* O_DIRECT does not ask for alignment there */
+	bool on_tmpfs;	    /* the plain side; it knows less than others */
 	uint64_t seed;
 	unsigned long step;
 	uint64_t rng;
