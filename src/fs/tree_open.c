@@ -40,14 +40,14 @@ static int open_lifted(const struct location *at, int flags)
 }
 
 /* O_NONBLOCK: a FIFO that somebody put there must not hang us. */
-static int open_mode(struct tree *t, const struct location *at, int accmode)
+static int open_mode(struct tree *t, const struct location *at, int accmode, bool may_lift)
 {
 	int flags = accmode | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int fd = openat(at->dirfd, at->name, flags | O_NOATIME);
 
 	if (fd < 0 && errno == EPERM)
 		fd = openat(at->dirfd, at->name, flags); /* another owner's */
-	if (fd < 0 && errno == EACCES && !t->privileged) {
+	if (fd < 0 && errno == EACCES && may_lift && !t->privileged) {
 		fd = open_lifted(at, flags);
 		if (fd < 0)
 			errno = EACCES;
@@ -64,10 +64,10 @@ static int open_backing(struct tree *t, struct node *node, bool write, int *fd, 
 	if (r)
 		return r;
 	*writable = !t->store->read_only;
-	*fd = open_mode(t, &at, *writable ? O_RDWR : O_RDONLY);
+	*fd = open_mode(t, &at, *writable ? O_RDWR : O_RDONLY, write || !*writable);
 	if (*fd < 0 && *writable && !write) {
 		*writable = false;
-		*fd = open_mode(t, &at, O_RDONLY);
+		*fd = open_mode(t, &at, O_RDONLY, true);
 	}
 	if (*fd < 0)
 		r = errno == ELOOP || errno == ENXIO ? -EIO : -errno;
@@ -87,7 +87,7 @@ bool tree_is_unbound(struct tree *t, int dirfd, const char *stored, const struct
 	int fd;
 
 	strcpy(at.name, stored);
-	fd = open_mode(t, &at, O_RDONLY);
+	fd = open_mode(t, &at, O_RDONLY, true);
 	yes = fd >= 0 && !fstat(fd, &found) && S_ISREG(found.st_mode) &&
 	      found.st_ino == st->st_ino && file_peek_unbound(t->store, fd) > 0;
 	fdio_close(fd);
