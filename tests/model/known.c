@@ -57,3 +57,9 @@ mode_t known_mode(const struct world *w, mode_t mode)
 
 	return w->o->users && no_right ? mode & ~(mode_t)S_ISGID : mode;
 }
+
+bool known_later(const struct world *w, const struct timespec *was, const struct timespec *is)
+{
+	return w->o->writeback && was->tv_sec >= w->start.tv_sec && is->tv_sec >= was->tv_sec &&
+	       is->tv_sec - was->tv_sec < 60;
+}
