@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/fdio.h"
 #include "base/secmem.h"
 
@@ -60,9 +61,9 @@ void quiet_end(struct file *f, const struct stat *before)
 	struct timespec times[2] = { before->st_atim, before->st_mtim };
 	struct stat now;
 
-	if (fstat(f->fd, &now) || (now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
-				   now.st_mtim.tv_nsec == before->st_mtim.tv_nsec &&
-				   now.st_mode == before->st_mode))
+	if (fstat(f->fd, &now) ||
+	    (now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
+	     now.st_mtim.tv_nsec == before->st_mtim.tv_nsec && now.st_mode == before->st_mode))
 		return;
 	(void)futimens(f->fd, times); /* another owner's file: the time moves */
 	/* Writing took these away, unless we are privileged. */
@@ -146,8 +147,29 @@ static void take_header(struct file *f, const struct format_header *header, int 
 }
 
 /*
+ * Whether a write of the small content that a header speaks of may have been cut
+ * off: a sector of it, or its end, is not there.
+ */
+static int was_cut_off(struct file *f, const struct format_header *header, uint64_t backing_size)
+{
+	enum { SECTOR = 512 };
+	uint8_t content[FORMAT_SMALL_MAX];
+	size_t size = (size_t)header->length;
+	int r;
+
+	if (!(header->flags & FORMAT_SMALL) || backing_size < format_small_size(size))
+		return 1;
+	r = fdio_pread_full(f->fd, content, size, FORMAT_CONTENT_START);
+	for (size_t at = 0; !r && at < size; at += SECTOR)
+		if (bytes_are_zero(content + at, size - at < SECTOR ? size - at : SECTOR))
+			r = 1;
+	return r;
+}
+
+/*
  * Small content was rewritten in place: of the two headers the one counts
- * whose nonce and tag open it.
+ * whose nonce and tag open it.  No content opens always, but content that was
+ * there and is damaged is not none.
  */
 static int choose_small(struct file *f, struct io *io, const struct format_header headers[2],
 			unsigned int valid, uint64_t backing_size)
@@ -172,6 +194,13 @@ static int choose_small(struct file *f, struct io *io, const struct format_heade
 			continue;
 		if (backing_size < format_small_size(header->length))
 			continue;
+		if (i && !header->length) {
+			r = was_cut_off(f, &headers[order[0]], backing_size);
+			if (r < 0)
+				return r;
+			if (!r)
+				continue;
+		}
 		f->header = *header;
 		f->length = header->length;
 		r = small_load(f, io, IO_EDGE);

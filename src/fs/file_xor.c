@@ -100,7 +100,10 @@ int xor_resize(struct file *f, struct io *io, uint64_t length)
 		f->length = length;
 		return 0;
 	}
-	r = append_zeros(f, io, length);
+	/* Rather now than when the disk is full of zeros. */
+	r = xor_reserve(f, old, length);
+	if (!r || r == -EOPNOTSUPP)
+		r = append_zeros(f, io, length);
 	if (r && !ftruncate(f->fd, (off_t)old))
 		f->length = old;
 	return r;

@@ -221,11 +221,8 @@ static int start_engine(struct mount *m)
 		.strict = m->o->strict,
 		.slots = n_threads() + 1, /* one for settling */
 	};
-	int r = cipher_init();
 
-	if (!r)
-		r = engine_start(&options, &m->store.engine);
-	return r ? failed("start the encryption engine", r) : 0;
+	return engine_start(&options, &m->store.engine) ? STATUS_SYSTEM : 0; /* said already */
 }
 
 /* On a terminal, a vault that is not there may be made. */
@@ -325,7 +322,8 @@ static int load_tree(struct mount *m)
 	m->store.keys = vault_keys(m->vault);
 	m->store.suite = info.suite;
 	m->store.read_only = m->read_only;
-	m->store.alone = !m->o->allow_other;
+	m->store.alone = !m->o->allow_other && !m->o->acl;
+	m->store.acl = m->o->acl;
 	r = check_root(m);
 	if (r)
 		return r;
@@ -382,7 +380,9 @@ static int new_session(struct mount *m)
 	if (m->read_only)
 		strcat(list, ",ro");
 	if (m->o->allow_other)
-		strcat(list, ",allow_other,default_permissions");
+		strcat(list, ",allow_other");
+	if (m->o->allow_other || m->o->acl)
+		strcat(list, ",default_permissions");
 	if (*m->o->kernel) {
 		strcat(list, ",");
 		strcat(list, m->o->kernel);
@@ -411,6 +411,7 @@ static int do_mount(struct mount *m)
 	m->context.tree = m->tree;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
+	m->context.acl = m->o->acl;
 	m->context.no_xattr = m->o->no_xattr;
 	m->context.writeback = m->o->writeback && !m->read_only;
 	m->context.ready = ready;

@@ -212,6 +212,8 @@ static struct node *node_new(struct nodes *t, struct shard *s, const struct stat
 	node->type = (uint16_t)(st->st_mode & S_IFMT);
 	if (node->type == S_IFDIR)
 		node->fd = -1;
+	else if (node->type != S_IFREG)
+		node->held_fd = -1;
 	chain(s, node);
 	grow(s);
 	atomic_fetch_add_explicit(&t->n_made, 1, memory_order_relaxed);
@@ -222,6 +224,8 @@ static void node_free(struct node *node)
 {
 	if (node->type == S_IFREG)
 		file_close(node->file);
+	else if (node->type != S_IFDIR)
+		fdio_close(node->held_fd);
 	free(node);
 }
 
@@ -421,7 +425,7 @@ static struct node *get_node(struct nodes *t, const struct stat *st, struct node
 	if (shared)
 		node->shared = true;
 	hold(node);
-	if (add_place(node, parent, stored)) {
+	if (parent && add_place(node, parent, stored)) {
 		if (drop_locked(t, s, node))
 			unused = node;
 		node = NULL;

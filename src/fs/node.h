@@ -76,6 +76,8 @@ struct node {
 			struct timespec seen_mtime;
 			int64_t seen_size;
 		};
+		/* Others, under lock: O_PATH, of one whose last name is gone, or -1. */
+		int held_fd;
 	};
 };
 
@@ -100,7 +102,7 @@ struct node *nodes_root(struct nodes *t);
 /*
  * The node of the backing inode st found as `stored` in parent, made if it is
  * new; with kernel, its lookup count grows by one, else its references do.
- * NULL without memory.
+ * parent is NULL for a file that has no name yet.  NULL without memory.
  */
 struct node *nodes_get(struct nodes *t, const struct stat *st, struct node *parent,
 		       const char *stored, bool kernel);

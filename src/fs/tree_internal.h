@@ -84,6 +84,14 @@ void tree_settle_later(struct tree *t, struct node *node);
  * interrupted operations but not its record; -ENOTEMPTY or another -errno.
  */
 int tree_clear_out(struct tree *t, int dirfd);
+/* A directory that holds a record at most: away with it, as far as that goes. */
+void tree_remove_made(int dirfd, const char *stored);
+/*
+ * What st says lies at spot is about to lose that name: if it is the last one of
+ * something that is neither file nor directory, keep hold of it for whoever else
+ * does.  node is what is known of it, or NULL.
+ */
+void tree_hold(struct node *node, const struct spot *spot, const struct stat *st);
 /*
  * What st says lay at spot is gone from there.  node is what was known of it
  * before (afterwards its number may be another one's), or NULL.
@@ -97,6 +105,9 @@ void tree_forget_name(struct tree *t, struct node *node, const struct spot *spot
 int tree_allow_special(struct tree *t, const struct spot *spot, mode_t mode, dev_t rdev);
 
 /* tree_rename.c */
+
+/* A name for something that is being made, which nobody is shown: 0 or -EIO. */
+int tree_temporary_name(char name[NAMES_STORED_MAX + 1]);
 
 /*
  * Seal the symlink at `here` anew, for `there` too unless it is NULL; its

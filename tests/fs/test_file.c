@@ -834,6 +834,39 @@ static void small_dirty_content_stays_however_long_the_file_is_made(void **state
 	close(backing);
 }
 
+/* A file's first header speaks of no content, which needs no key to open. */
+static void damaged_content_of_a_new_file_is_not_none(void **state)
+{
+	int backing = backing_new();
+	struct file *f = file_made(backing);
+
+	(void)state;
+	image_resize(&image, 0);
+	image_write(&image, 0, 1500, 1);
+	assert_int_equal(write_fill(f, 0, 1500, 1), 0);
+	file_close(f);
+	assert_content_afresh(backing, &image); /* and DIRTY */
+	backing_save(backing, &backup);
+	for (uint64_t at = FORMAT_CONTENT_START; at < backup.size; at++) {
+		flip(backing, at);
+		assert_does_not_open(backing);
+		flip(backing, at);
+	}
+	image_resize(&image, 0);
+	for (uint64_t sector = FORMAT_CONTENT_START; sector < backup.size; sector += 512) {
+		/* That is what a power failure leaves. */
+		size_t n = backup.size - sector < 512 ? (size_t)(backup.size - sector) : 512;
+
+		assert_int_equal(pwrite(backing, (uint8_t[512]){ 0 }, n, (off_t)sector), n);
+		assert_content_afresh(backing, &image);
+		backing_put(backing, &backup);
+		assert_int_equal(ftruncate(backing, (off_t)sector), 0);
+		assert_content_afresh(backing, &image);
+		backing_put(backing, &backup);
+	}
+	close(backing);
+}
+
 static void another_suite_or_key_opens_nothing(void **state)
 {
 	int backing = made_of_length(100);
@@ -1161,6 +1194,7 @@ int main(void)
 		cmocka_unit_test(a_settled_file_of_another_size_is_damage),
 		cmocka_unit_test(a_dirty_file_that_was_cut_gives_no_wrong_data),
 		cmocka_unit_test(small_dirty_content_stays_however_long_the_file_is_made),
+		cmocka_unit_test(damaged_content_of_a_new_file_is_not_none),
 		cmocka_unit_test(another_suite_or_key_opens_nothing),
 		cmocka_unit_test(headers_that_change_no_content_keep_the_times),
 		cmocka_unit_test(truncating_to_the_same_length_moves_the_time),

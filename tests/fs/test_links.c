@@ -169,6 +169,8 @@ static void texts_nobody_wrote_are_damaged(void **state)
 	assert_int_equal(open_text(text, &here, found), LINKS_DAMAGED);
 	sprintf(text, "%s..", one);
 	assert_int_equal(open_text(text, &here, found), LINKS_DAMAGED);
+	sprintf(text, "AAAA.%s", one); /* seals of different targets */
+	assert_int_equal(open_text(text, &here, found), LINKS_DAMAGED);
 }
 
 /* Seal bytes that links_seal would refuse, and open them. */

@@ -312,6 +312,11 @@ cp --sparse=always "$work/sparse" "$mnt/sparse"
 cp --sparse=always "$mnt/sparse" "$mnt/sparse2"
 cmp "$work/sparse" "$mnt/sparse2"
 
+step "sync, after what was written is gone"
+echo text >"$mnt/gone"
+rm "$mnt/gone"
+sync -f "$mnt"
+
 step "cp -p, touch, tar and rsync keep times to the nanosecond"
 mkdir "$work/dated" "$mnt/dated"
 for i in 1 2 3 4 5; do

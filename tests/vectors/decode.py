@@ -258,6 +258,7 @@ def record_read(keys, path):
 def link_open(keys, dir_id, stored, text):
     seals = text.split(b".")
     require(len(seals) <= 2, "more than two seals")
+    require(len(seals[0]) == len(seals[-1]), "seals of different targets")
     for seal in seals:
         raw = base64url_decode(seal)
         target = raw and box_open(keys, keys.links, raw, b"link" + dir_id + stored)
@@ -403,11 +404,21 @@ class File:
         half = Half(header.small_nonce + header.small_tag + le32(0))
         return block_open(self.keys, header.id, 2**64 - 1, half, self.pread(length, 1024))
 
+    def small_cut_off(self):
+        """Whether the write of the current slot's small content may not have been whole."""
+        length = self.header.length
+        raw = self.pread(length, 1024)
+        pieces = [raw[at:at + 512] for at in range(0, length, 512)]
+        return not self.header.flags & SMALL or len(raw) < length or \
+            any(not piece.strip(b"\0") for piece in pieces)
+
     def small(self):
         dirty = self.header.flags & DIRTY
         if dirty and not self.header.flags & SMALL and self.size == 1024:
             return b""
         for header in self.slots if dirty else self.slots[:1]:
+            if header is not self.header and not header.length and not self.small_cut_off():
+                continue
             content = self.small_of(header)
             if content is not None:
                 return content

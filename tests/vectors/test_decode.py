@@ -164,8 +164,12 @@ class Files(unittest.TestCase):
         half, ciphertext = seal.block(raw.keys, FILE_ID, 2**64 - 1, 0, b"first")
         raw.header(1, 5, SMALL | DIRTY, sequence=8, small=half)
         self.assertEqual(raw.decode(), b"")
+        raw.put(1024, bytes(5))
+        self.assertEqual(raw.decode(), b"")
         raw.put(1024, ciphertext)
         self.assertEqual(raw.decode(), b"first")
+        raw.bytes[1026] ^= 1
+        self.refuse(raw)
 
     def test_small_content_stays_however_long_the_file_is_made(self):
         for size in (BLOCK, BLOCK + 1, 60 * BLOCK):
