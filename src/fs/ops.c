@@ -321,8 +321,10 @@ static void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		       const char *newname, unsigned int flags)
 {
+	const struct caller caller = caller_of(req);
+
 	reply_result(req, tree_rename(tree_of(req), my_io, node_of(req, parent), name,
-				      node_of(req, newparent), newname, flags));
+				      node_of(req, newparent), newname, flags, &caller));
 }
 
 /* ---- files --------------------------------------------------------------- */
