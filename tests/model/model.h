@@ -146,9 +146,6 @@ bool known_later(const struct world *w, const struct timespec *was, const struct
  */
 mode_t known_mode(const struct world *w, mode_t mode);
 
-/* What is nameless and not open for reading or writing may answer ESTALE. */
-bool known_stale(const struct handle *h);
-
 /* ---- pick.c: choices ---- */
 
 uint64_t draw(struct world *w);
