@@ -116,7 +116,7 @@ static int dir_binding(struct tree *t, struct node *dir, uint8_t binding[FORMAT_
 	return r;
 }
 
-/* True if a directory holds nothing at all. */
+/* True if a directory holds nothing at all, and that is sure. */
 static bool is_bare(int dirfd)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -124,8 +124,10 @@ static bool is_bare(int dirfd)
 	struct dirent *entry;
 	bool bare = d;
 
+	errno = 0;
 	while (d && bare && (entry = readdir(d)))
 		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+	bare = bare && !errno;
 	if (d)
 		(void)closedir(d);
 	else
@@ -246,7 +248,11 @@ static int find_damaged(struct tree *t, struct spot *spot, const char *shown)
 		fdio_close(fd);
 		return r;
 	}
-	while (r == -ENOENT && (entry = readdir(d))) {
+	while (r == -ENOENT) {
+		errno = 0;
+		entry = readdir(d);
+		if (!entry)
+			break;
 		if (strlen(entry->d_name) > NAMES_STORED_MAX)
 			continue;
 		names_show_damaged(entry->d_name, name);
@@ -260,6 +266,8 @@ static int find_damaged(struct tree *t, struct spot *spot, const char *shown)
 		spot->damaged = true;
 		r = 0;
 	}
+	if (r && errno)
+		r = -errno;
 	(void)closedir(d);
 	return r;
 }
@@ -284,48 +292,49 @@ int tree_spot_existing(struct tree *t, struct node *dir, const char *name, struc
 
 /* ---- attributes ---------------------------------------------------------- */
 
-/* Bytes of a symlink's target, from the length of what is stored. */
-static off_t link_size(int dirfd, const char *stored)
+/* Bytes of a symlink's target, from the length of what is stored; 0 for a damaged one. */
+static int link_size(int dirfd, const char *stored, off_t *out)
 {
 	char text[LINKS_TEXT_MAX + 1];
 	char *dot;
 	size_t size;
+	int r = links_read(dirfd, stored, text);
 
-	if (links_read(dirfd, stored, text))
-		return 0;
+	*out = 0;
+	if (r)
+		return r < 0 ? r : 0;
 	dot = strchr(text, '.');
 	size = dot ? (size_t)(dot - text) : strlen(text);
 	size = size / 4 * 3 + (size % 4 ? size % 4 - 1 : 0);
-	return size > CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE
-		       ? (off_t)(size - CIPHER_NONCE_SIZE - CIPHER_TAG_SIZE)
-		       : 0;
+	if (size > CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE)
+		*out = (off_t)(size - CIPHER_NONCE_SIZE - CIPHER_TAG_SIZE);
+	return 0;
 }
 
-/* The plaintext size of what a backing stat says. */
-static void fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st)
+/* The plaintext size of a regular file, from what a backing stat says. */
+static void fix_size(const struct tree *t, struct stat *st)
 {
-	if (S_ISLNK(st->st_mode)) {
-		st->st_size = link_size(dirfd, stored);
-	} else if (S_ISREG(st->st_mode)) {
-		st->st_blksize = BLKSIZE;
-		if (t->store->suite != CIPHER_XOR)
-			st->st_size = (off_t)format_length((uint64_t)st->st_size);
-	}
+	st->st_blksize = BLKSIZE;
+	if (t->store->suite != CIPHER_XOR)
+		st->st_size = (off_t)format_length((uint64_t)st->st_size);
 }
 
 /* A special file that nobody made here is shown as a file that cannot be opened. */
-static void check_special(const struct tree *t, const struct node *dir, int dirfd,
-			  const char *stored, struct stat *st)
+static int check_special(const struct tree *t, const struct node *dir, int dirfd,
+			 const char *stored, struct stat *st)
 {
 	const struct special s = {
 		.dir_id = dir->dir_id, .stored = stored, .mode = st->st_mode, .rdev = st->st_rdev
 	};
+	int r = special_is_allowed(dirfd, t->keys, &s);
 
-	if (!special_is(st->st_mode) || special_is_allowed(dirfd, t->keys, &s))
-		return;
+	if (r)
+		return r < 0 ? r : 0;
 	st->st_mode = S_IFREG | (st->st_mode & 07777);
 	st->st_rdev = 0;
 	st->st_size = 0;
+	fix_size(t, st);
+	return 0;
 }
 
 int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *stored,
@@ -333,8 +342,12 @@ int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *
 {
 	if (fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
-	check_special(t, dir, dirfd, stored, st);
-	fix_size(t, dirfd, stored, st);
+	if (special_is(st->st_mode))
+		return check_special(t, dir, dirfd, stored, st);
+	if (S_ISLNK(st->st_mode))
+		return link_size(dirfd, stored, &st->st_size);
+	if (S_ISREG(st->st_mode))
+		fix_size(t, st);
 	return 0;
 }
 
@@ -361,7 +374,7 @@ static int stat_open_file(struct tree *t, struct node *node, struct stat *st)
 		r = fstat(file_fd(node->file), st) ? -errno : 0;
 	lock_drop(&node->lock);
 	if (!r)
-		fix_size(t, -1, NULL, st);
+		fix_size(t, st);
 	return r;
 }
 
