@@ -104,6 +104,13 @@ static int enter_new(struct tree *t, const struct spot *spot,
 	return 0;
 }
 
+/* Undo: the entry and its sidecar; one that cannot be removed keeps its name. */
+static void take_away(const struct spot *spot, int flags)
+{
+	if (!unlinkat(spot->dirfd, spot->stored.name, flags) || errno == ENOENT)
+		names_sidecar_remove(spot->dirfd, spot->stored.name);
+}
+
 int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
 	       const struct caller *caller, struct tree_entry *entry)
 {
@@ -138,21 +145,13 @@ int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
 		if (fd >= 0)
 			(void)dirrec_remove(fd);
 		fdio_close(fd);
-		(void)unlinkat(spot.dirfd, spot.stored.name, AT_REMOVEDIR);
-		names_sidecar_remove(spot.dirfd, spot.stored.name);
+		take_away(&spot, AT_REMOVEDIR);
 	}
 out:
 	spot_put(t, &spot);
 unlock:
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
-}
-
-/* Undo: the entry and its sidecar. */
-static void take_away(const struct spot *spot)
-{
-	(void)unlinkat(spot->dirfd, spot->stored.name, 0);
-	names_sidecar_remove(spot->dirfd, spot->stored.name);
 }
 
 /*
@@ -209,10 +208,14 @@ static int create_at(struct tree *t, struct io *io, const struct spot *spot, mod
 	bool named = false;
 	int r = names_sidecar_write(spot->dirfd, &spot->stored);
 
-	if (!r)
-		r = make_nameless(spot, mode, &named);
-	if (r < 0)
+	if (r)
 		return r;
+	r = make_nameless(spot, mode, &named);
+	if (r < 0) {
+		if (r != -EEXIST)
+			names_sidecar_remove(spot->dirfd, spot->stored.name);
+		return r;
+	}
 	r = finish_file(t, io, spot, r, mode, caller, &file);
 	if (!r && !named) {
 		r = give_name(t, file_fd(file), spot);
@@ -223,7 +226,7 @@ static int create_at(struct tree *t, struct io *io, const struct spot *spot, mod
 	if (r) {
 		file_close(file);
 		if (named)
-			take_away(spot);
+			take_away(spot, 0);
 		else if (r != -EEXIST)
 			names_sidecar_remove(spot->dirfd, spot->stored.name);
 		return r;
@@ -272,10 +275,13 @@ static int make_node(struct tree *t, const struct spot *spot, mode_t mode, dev_t
 {
 	int r = names_sidecar_write(spot->dirfd, &spot->stored);
 
-	if (!r)
-		r = tree_allow_special(t, spot, mode, rdev);
 	if (r)
 		return r;
+	r = tree_allow_special(t, spot, mode, rdev);
+	if (r) {
+		forget_sidecars(spot);
+		return r;
+	}
 	if (mknodat(spot->dirfd, spot->stored.name, mode, rdev)) {
 		r = -errno;
 		if (r != -EEXIST)
@@ -286,7 +292,7 @@ static int make_node(struct tree *t, const struct spot *spot, mode_t mode, dev_t
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
 	if (r) {
-		take_away(spot);
+		take_away(spot, 0);
 		special_forget(spot->dirfd, spot->stored.name);
 	}
 	return r;
@@ -335,7 +341,7 @@ static int make_link(struct tree *t, const struct spot *spot, const char *target
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
 	if (r) {
-		take_away(spot);
+		take_away(spot, 0);
 		links_sidecar_remove(spot->dirfd, spot->stored.name);
 	}
 	return r;
@@ -388,11 +394,10 @@ static int link_at(struct tree *t, struct node *node, const struct spot *spot,
 		r = names_sidecar_write(spot->dirfd, &spot->stored);
 	if (!r)
 		r = tree_allow_special(t, spot, st.st_mode, st.st_rdev);
-	if (!r && linkat(at.dirfd, at.name, spot->dirfd, spot->stored.name, 0)) {
+	if (!r && linkat(at.dirfd, at.name, spot->dirfd, spot->stored.name, 0))
 		r = -errno;
-		if (r != -EEXIST)
-			forget_sidecars(spot);
-	}
+	if (r && r != -EEXIST)
+		forget_sidecars(spot);
 	location_put(t->nodes, &at);
 	if (r)
 		return r;
@@ -401,8 +406,10 @@ static int link_at(struct tree *t, struct node *node, const struct spot *spot,
 		entry->node = nodes_get(t->nodes, &entry->st, spot->dir, spot->stored.name, true);
 		r = entry->node ? 0 : -ENOMEM;
 	}
-	if (r)
-		take_away(spot);
+	if (r) {
+		take_away(spot, 0);
+		special_forget(spot->dirfd, spot->stored.name);
+	}
 	return r;
 }
 
