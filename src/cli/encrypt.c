@@ -34,6 +34,7 @@ struct request {
 	bool is_in_place;
 	bool processes_set;
 	uint64_t processes;
+	uint64_t min_processes;
 	uint64_t jobs; /* 0: as suits */
 	struct inputs_spec spec;
 	const char *include[MAX_PATTERNS + 1];
@@ -128,6 +129,9 @@ static int apply(int option, const char *value, struct request *q)
 		return add_pattern("--exclude", value, q->exclude);
 	case 'g':
 		return choose_progress(value, q);
+	case 'M':
+		return cli_number("--min-processes", value, 0, ENGINE_MAX_WORKERS,
+				  &q->min_processes);
 	case 'P':
 		return choose_processes(value, q);
 	case 'j':
@@ -165,6 +169,10 @@ static int check(const struct request *q)
 	}
 	if (q->decrypts && q->suite && !is_xor) {
 		log_error("--cipher: what was encrypted says so itself, but for xor");
+		return STATUS_USAGE;
+	}
+	if (q->processes_set && q->min_processes > q->processes) {
+		log_error("--min-processes: more than --processes");
 		return STATUS_USAGE;
 	}
 	if (is_in_place_xor(q)) {
@@ -418,6 +426,8 @@ static int start(struct request *q)
 	struct run_options options = { .n_hands = choose_hands(q) };
 	const struct engine_options engine = {
 		.workers = q->processes_set ? (int)q->processes : ENGINE_WORKERS_AUTO,
+		.elastic = true,
+		.min_workers = (uint32_t)q->min_processes,
 		.slots = options.n_hands,
 	};
 	struct vault_secret secret = { 0 };
@@ -429,10 +439,8 @@ static int start(struct request *q)
 	options.n_open = options.n_hands;
 	hold_questions();
 	r = engine_start(&engine, &e);
-	if (r) {
-		log_error("cannot start: %s", strerror(-r));
+	if (r)
 		return STATUS_SYSTEM;
-	}
 	status = get_secret(q, &secret);
 	if (!status)
 		status = run_it(q, &e, &secret, &options, &stopped_by);
@@ -470,6 +478,7 @@ static int run(const struct command *self, int argc, char **argv)
 		{ "exclude", required_argument, NULL, 'X' },
 		{ "progress", required_argument, NULL, 'g' },
 		{ "processes", required_argument, NULL, 'P' },
+		{ "min-processes", required_argument, NULL, 'M' },
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
 		{ 0 },
@@ -519,7 +528,8 @@ const struct command cli_encrypt = {
 		"  --force             replace what is there; --resume: skip what is done\n"
 		"  --in-place          outputs take the place of the inputs\n"
 		"  --progress HOW      bar (on terminals), lines, json or none\n"
-		"  --processes N       worker processes, 0 to 64 (default: as suits)\n"
+		"  --processes N       worker processes at most, 0 to 64 (default: as suits);\n"
+		"                      --min-processes N: at least\n"
 		"  --jobs N            pieces and files in work at a time, 1 to 64\n"
 		"  --help              show this\n",
 	.shorts = "r0",
@@ -543,7 +553,8 @@ const struct command cli_decrypt = {
 		"  --force             replace what is there; --resume: skip what is done\n"
 		"  --in-place          outputs take the place of the inputs\n"
 		"  --progress HOW      bar (on terminals), lines, json or none\n"
-		"  --processes N       worker processes, 0 to 64 (default: as suits)\n"
+		"  --processes N       worker processes at most, 0 to 64 (default: as suits);\n"
+		"                      --min-processes N: at least\n"
 		"  --jobs N            pieces and files in work at a time, 1 to 64\n"
 		"  --help              show this\n",
 	.shorts = "r0",

@@ -221,11 +221,8 @@ static int start_engine(struct mount *m)
 		.strict = m->o->strict,
 		.slots = n_threads() + 1, /* one for settling */
 	};
-	int r = cipher_init();
 
-	if (!r)
-		r = engine_start(&options, &m->store.engine);
-	return r ? failed("start the encryption engine", r) : 0;
+	return engine_start(&options, &m->store.engine) ? STATUS_SYSTEM : 0; /* said already */
 }
 
 /* On a terminal, a vault that is not there may be made. */

@@ -283,6 +283,21 @@ grep -q 'worker died of signal 9' err || fail "no word of dead workers: $(cat er
 run 0 "$decrypt many.enc many.dec"
 cmp -s many many.dec || fail "workers that died left a mark"
 
+# ---- how many workers
+run 0 "$encrypt --processes 3 --min-processes 3 many many.3"
+run 0 "$decrypt --processes 64 many.3 many.dec2"
+cmp -s many many.dec2 || fail "with many workers"
+run 1 "$encrypt --processes 1 --min-processes 2 many many.4"
+says 'more than --processes'
+rm -f many.3 many.dec2
+# No shared memory: one line, and nothing is left.
+# shellcheck disable=SC2086
+(trap '' XFSZ && ulimit -f 100 && exec "$CRYPTFS" $encrypt --jobs 4 many many.5 2>err)
+[ $? = 2 ] || fail "without shared memory: exit $?"
+says 'bytes of shared memory: File too large'
+[ "$(wc -l <err)" = 1 ] || fail "without shared memory: $(cat err)"
+[ ! -e many.5 ] || fail "an output without shared memory"
+
 # ---- a full disk
 if [ "$(id -u)" = 0 ] && mkdir disk && mount -t tmpfs -o size=1M,nr_inodes=64 none disk; then
 	full=$work/disk

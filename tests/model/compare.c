@@ -117,8 +117,6 @@ void same_handle(struct world *w, const struct handle *h)
 	struct stat st[SIDES];
 	off_t at[SIDES];
 
-	if (known_stale(h))
-		return;
 	for (int side = MOUNT; side < SIDES; side++) {
 		if (fstat(h->fd[side], &st[side]))
 			diverge(w, "fstat on the %s side: %s", side == MOUNT ? "mount's" : "plain",
@@ -524,8 +522,9 @@ void snapshot_compare(struct world *w, struct snapshot *was)
 			diverge(w, "%s was inode %lu, is %lu after the remount",
 				show(is->sights[i].path), (unsigned long)a->st_ino,
 				(unsigned long)b->st_ino);
-		if (a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
-		    a->st_mtim.tv_nsec != b->st_mtim.tv_nsec)
+		if ((a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
+		     a->st_mtim.tv_nsec != b->st_mtim.tv_nsec) &&
+		    !known_later(w, &a->st_mtim, &b->st_mtim))
 			diverge(w,
 				"%s was modified at %lld.%09ld, at %lld.%09ld after the remount "
 				"(mode %o)",

@@ -124,6 +124,7 @@ static void open_roots(struct world *w)
 
 	for (int side = MOUNT; side < SIDES; side++) {
 		w->direct[side] = !statfs(w->root_path[side], &fs) && fs.f_type == FUSE_SUPER_MAGIC;
+		w->on_tmpfs = side == PLAIN && fs.f_type == TMPFS_MAGIC;
 		w->root[side] = open(w->root_path[side], O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (w->root[side] < 0)
 			diverge(w, "opening %s: %s", w->root_path[side], strerror(errno));

@@ -69,6 +69,7 @@ struct world {
 	int root[SIDES]; /* O_PATH descriptors */
 	char root_path[SIDES][PATH_MAX / 4];
 	bool direct[SIDES]; /* O_DIRECT does not ask for alignment there */
+	bool on_tmpfs;	    /* the plain side; it knows less than others */
 	uint64_t seed;
 	unsigned long step;
 	uint64_t rng;
@@ -132,14 +133,18 @@ bool known_answer(const struct world *w, int error);
 bool chown_of_nothing(uid_t uid, gid_t gid);
 
 /*
+ * With writeback the kernel may tell the time of a write before it writes the
+ * page (because of a rename, a link or an attribute in between): the page then
+ * moves the stored time, which is seen when the kernel has forgotten the file.
+ */
+bool known_later(const struct world *w, const struct timespec *was, const struct timespec *is);
+
+/*
  * The mode as far as it is compared.  When somebody outside the file's group
  * writes, ext4 takes S_ISGID away even where the group may not run it; the
  * kernel does not tell a FUSE filesystem who is in the group.
  */
 mode_t known_mode(const struct world *w, mode_t mode);
-
-/* What is nameless and not open for reading or writing may answer ESTALE. */
-bool known_stale(const struct handle *h);
 
 /* ---- pick.c: choices ---- */
 

@@ -269,7 +269,7 @@ static void run_fallocate(struct world *w)
 	struct answer a[SIDES];
 	off_t at;
 
-	if (!h || h->type == S_IFIFO)
+	if (!h || h->type == S_IFIFO || (w->on_tmpfs && mode & FALLOC_FL_ZERO_RANGE))
 		return;
 	at = pick_offset(w, size_of(h));
 	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))

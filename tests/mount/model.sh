@@ -37,7 +37,7 @@ run_model() {
 		case $what in
 		remount)
 			# Somebody may look at all mounts just now.
-			await 10 unmount_at_once || fail "the mount stays busy"
+			unmount_at_once || fail "the mount stays busy"
 			await 60 no_processes || fail "the daemon is still there after the unmount"
 			mount_vault "$mount_options"
 			;;
