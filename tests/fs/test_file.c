@@ -854,6 +854,11 @@ static void damaged_content_of_a_new_file_is_not_none(void **state)
 		assert_does_not_open(backing);
 		flip(backing, at);
 	}
+	for (uint64_t at = FORMAT_HEADER_SIZE; at < FORMAT_CONTENT_START; at++) {
+		flip(backing, at); /* of the current header */
+		assert_does_not_open(backing);
+		flip(backing, at);
+	}
 	image_resize(&image, 0);
 	for (uint64_t sector = FORMAT_CONTENT_START; sector < end; sector += 512) {
 		/* That is what a power failure leaves. */
