@@ -801,7 +801,7 @@ static void a_dirty_file_that_was_cut_gives_no_wrong_data(void **state)
 	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte, but DIRTY now */
 	file_close(f);
 	backing_save(backing, &backup);
-	for (uint64_t page = 0; page < backing_size(backup.fd) + 3 * BLOCK; page += BLOCK)
+	for (uint64_t page = 0; page < backup.size + 3 * BLOCK; page += BLOCK)
 		for (int shift = -1; shift <= 1; shift++) {
 			if (shift < 0 && !page)
 				continue;
