@@ -27,6 +27,27 @@ void log_verbose(bool on)
 	atomic_store(&verbose, on);
 }
 
+static struct {
+	void (*before)(void *arg);
+	void (*after)(void *arg);
+	void *arg;
+} around;
+
+void log_around(void (*before)(void *arg), void (*after)(void *arg), void *arg)
+{
+	around.before = before;
+	around.after = after;
+	around.arg = arg;
+}
+
+/* A name of a file may hold anything, also what a terminal obeys. */
+static void tame(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
 __attribute__((format(printf, 2, 0))) static void line(int priority, const char *format,
 						       va_list args)
 {
@@ -34,13 +55,18 @@ __attribute__((format(printf, 2, 0))) static void line(int priority, const char 
 	char whole[1200];
 
 	(void)vsnprintf(text, sizeof(text), format, args); /* cut is fine */
+	tame(text);
 	if (atomic_load(&use_syslog)) {
 		syslog(priority, "%s", text);
 		return;
 	}
 	/* One write, so that lines of several processes do not mix. */
 	(void)snprintf(whole, sizeof(whole), "%s: %s\n", ident, text);
+	if (around.before)
+		around.before(around.arg);
 	(void)fputs(whole, stderr);
+	if (around.after)
+		around.after(around.arg);
 }
 
 #define LEVEL(name, priority)                                                                      \

@@ -2,8 +2,8 @@
 /*
  * log - one line per event, to standard error until log_to_syslog, then to
  * syslog.  Lines start with the program's name.  Never a secret and never a
- * plaintext file name: callers pass vault paths (stored names) only.
- * Safe from any thread.
+ * plaintext file name of a vault: callers pass vault paths (stored names) only.
+ * Control characters are shown as '?'.  Safe from any thread.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -18,6 +18,12 @@ void log_to_syslog(void);
 
 /* Also show log_debug lines. */
 void log_verbose(bool on);
+
+/*
+ * Call these two around each line to standard error, for who draws there, too;
+ * NULL: no more.  While no other thread logs.
+ */
+void log_around(void (*before)(void *arg), void (*after)(void *arg), void *arg);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -100,10 +100,12 @@ static void complain(const struct command *self, const char *given, const struct
 int cli_option(const struct command *self, int argc, char **argv, const struct option *options)
 {
 	const char *given;
+	char shorts[16];
 	int c;
 
 	opterr = 0;
-	c = getopt_long(argc, argv, ":h", options, NULL);
+	(void)snprintf(shorts, sizeof(shorts), ":h%s", self->shorts ? self->shorts : "");
+	c = getopt_long(argc, argv, shorts, options, NULL);
 	if (c != ':' && c != '?')
 		return c;
 	given = argv[optind - 1];
@@ -181,8 +183,7 @@ int cli_json(json_t *object)
 
 /* ---- values ------------------------------------------------------------ */
 
-/* A whole number in [min, max]: 0 and *value, or STATUS_USAGE. */
-static int number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value)
+int cli_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value)
 {
 	char *end;
 
@@ -198,8 +199,8 @@ static int number(const char *option, const char *text, uint64_t min, uint64_t m
 
 int cli_kdf_memory(const char *mebibytes, struct vault_kdf *kdf)
 {
-	int status = number("--kdf-memory", mebibytes, VAULT_KDF_MEMORY_FLOOR >> 20,
-			    VAULT_CONFIG_KDF_MEMORY_MAX >> 20, &kdf->memory);
+	int status = cli_number("--kdf-memory", mebibytes, VAULT_KDF_MEMORY_FLOOR >> 20,
+				VAULT_CONFIG_KDF_MEMORY_MAX >> 20, &kdf->memory);
 
 	kdf->memory <<= 20;
 	return status;
@@ -207,6 +208,6 @@ int cli_kdf_memory(const char *mebibytes, struct vault_kdf *kdf)
 
 int cli_kdf_operations(const char *operations, struct vault_kdf *kdf)
 {
-	return number("--kdf-operations", operations, VAULT_KDF_OPERATIONS_FLOOR,
-		      VAULT_CONFIG_KDF_OPERATIONS_MAX, &kdf->operations);
+	return cli_number("--kdf-operations", operations, VAULT_KDF_OPERATIONS_FLOOR,
+			  VAULT_CONFIG_KDF_OPERATIONS_MAX, &kdf->operations);
 }

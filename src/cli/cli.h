@@ -18,6 +18,7 @@ struct command {
 	const char *name;
 	const char *summary; /* for the list of commands */
 	const char *help;    /* fits a screen */
+	const char *shorts;  /* one-letter options besides -h, as getopt(3) has them; or NULL */
 	int (*run)(const struct command *self, int argc, char **argv);
 };
 
@@ -28,6 +29,8 @@ extern const struct command cli_header;
 extern const struct command cli_info;
 extern const struct command cli_bench;
 extern const struct command cli_status;
+extern const struct command cli_encrypt;
+extern const struct command cli_decrypt;
 
 enum {
 	/* What cli_option answers besides the values of the options. */
@@ -36,7 +39,7 @@ enum {
 	CLI_OPTIONS_HELP = 'h',
 };
 
-/* getopt_long(3) for options without short forms, but with --help and -h. */
+/* getopt_long(3) with --help and -h. */
 int cli_option(const struct command *self, int argc, char **argv, const struct option *options);
 
 /* Show a command's help; the exit status. */
@@ -64,6 +67,9 @@ int cli_flush(void);
  * already.  NULL means that there was no memory for it.
  */
 int cli_json(json_t *object);
+
+/* A whole number in [min, max]: 0 and *value, or the exit status, said already. */
+int cli_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value);
 
 /* --kdf-memory and --kdf-operations: 0, or the exit status, said already. */
 int cli_kdf_memory(const char *mebibytes, struct vault_kdf *kdf);

@@ -7,8 +7,9 @@
 #include "base/secmem.h"
 #include "cli/cli.h"
 
-static const struct command *const commands[] = { &cli_init, &cli_passwd, &cli_key,   &cli_header,
-						  &cli_info, &cli_bench,  &cli_status };
+static const struct command *const commands[] = { &cli_init,   &cli_passwd,  &cli_key,
+						  &cli_header, &cli_info,    &cli_bench,
+						  &cli_status, &cli_encrypt, &cli_decrypt };
 
 enum {
 	N_COMMANDS = sizeof(commands) / sizeof(commands[0]),
@@ -16,7 +17,7 @@ enum {
 
 static int help(void)
 {
-	printf("usage: cryptfs COMMAND [OPTIONS] [VAULT | MOUNTPOINT]\n"
+	printf("usage: cryptfs COMMAND [OPTIONS] [VAULT | MOUNTPOINT | FILES]\n"
 	       "\n"
 	       "Create and look after encrypted vaults; cryptfs-mount mounts them.\n"
 	       "\n");

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,19 +22,27 @@ static bool options_are_sound(const struct engine_options *o)
 {
 	if (o->slots < 1 || o->slots > ENGINE_MAX_SLOTS)
 		return false;
+	if (o->elastic && o->workers >= 0 && o->min_workers > (uint32_t)o->workers)
+		return false;
 	return o->workers >= ENGINE_WORKERS_AUTO && o->workers <= ENGINE_MAX_WORKERS;
+}
+
+static uint32_t processors(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (cpus < 1)
+		return 1;
+	return cpus > ENGINE_MAX_WORKERS ? ENGINE_MAX_WORKERS : (uint32_t)cpus;
 }
 
 static uint32_t max_workers(int wish)
 {
-	long cpus;
+	uint32_t cpus = processors();
 
 	if (wish != ENGINE_WORKERS_AUTO)
 		return (uint32_t)wish;
-	cpus = sysconf(_SC_NPROCESSORS_ONLN) - 1;
-	if (cpus < 1)
-		return 1;
-	return cpus > ENGINE_MAX_WORKERS ? ENGINE_MAX_WORKERS : (uint32_t)cpus;
+	return cpus > 1 ? cpus - 1 : 1; /* the submitter works, too */
 }
 
 int engine_start(const struct engine_options *options, struct engine **out)
@@ -47,11 +56,15 @@ int engine_start(const struct engine_options *options, struct engine **out)
 		goto out;
 	pool = (struct pool_options){
 		.max = max_workers(options->workers),
-		.fixed = options->workers != ENGINE_WORKERS_AUTO,
+		.min = options->elastic ? options->min_workers : 0,
+		.fixed = options->workers != ENGINE_WORKERS_AUTO && !options->elastic,
 		.strict = options->strict,
 		.idle_ms = POOL_IDLE_MS,
 		.spin_us = options->spin_us,
 	};
+	pool.at_once = options->elastic ? processors() : ENGINE_MAX_WORKERS;
+	if (pool.min > pool.max)
+		pool.min = pool.max;
 	r = -ENOMEM;
 	e = aligned_alloc(_Alignof(struct engine), sizeof(*e));
 	if (!e)
@@ -63,6 +76,8 @@ int engine_start(const struct engine_options *options, struct engine **out)
 	r = cipher_init();
 	if (!r)
 		r = pace_measure(&e->pace);
+	if (r)
+		log_error("cannot start the engine: %s", strerror(-r));
 	if (!r)
 		r = arena_new(options->slots, &e->arena);
 	if (!r)
@@ -158,7 +173,9 @@ static void call_workers(struct engine *e, const struct batch *b)
 	if (pool->strict)
 		n = b->n_tasks;
 	if (n || pool->fixed)
-		pool_want(&e->pool, pool->fixed ? pool->max : n);
+		pool_want(&e->pool, pool->fixed		? pool->max
+				    : n < pool->at_once ? n
+							: pool->at_once);
 	if (n)
 		pool_wake(&e->pool, n);
 }

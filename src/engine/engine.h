@@ -87,9 +87,17 @@ struct engine_batch {
 };
 
 struct engine_options {
-	int workers;	/* ENGINE_WORKERS_AUTO, 0, or 1..ENGINE_MAX_WORKERS */
-	bool strict;	/* only workers process, the waiter never helps */
-	uint32_t slots; /* 1..ENGINE_MAX_SLOTS */
+	int workers; /* ENGINE_WORKERS_AUTO, 0, or 1..ENGINE_MAX_WORKERS */
+	/*
+	 * A number of workers is a limit: as many as there are processors come
+	 * when there is work for them, more while the queue stays long and
+	 * processors are idle, and but for min_workers they end when there was
+	 * none for long.
+	 */
+	bool elastic;
+	uint32_t min_workers; /* elastic: up to workers; come at once */
+	bool strict;	      /* only workers process, the waiter never helps */
+	uint32_t slots;	      /* 1..ENGINE_MAX_SLOTS */
 	/* So long workers look for more work before they sleep; 0: as suits this machine. */
 	uint32_t spin_us;
 };
@@ -120,7 +128,8 @@ struct engine_pace {
 struct engine;
 
 /*
- * Create the shared mapping, measure, and fork the zygote.  Call while this
+ * Create the shared mapping, measure, and fork the zygote; a failure is said
+ * in one line.  Call while this
  * process has one thread, before it holds any secret and before it opens
  * /dev/fuse: the zygote and the workers are forked from what is here now.
  * 0 or -errno.

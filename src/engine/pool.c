@@ -277,32 +277,37 @@ static void check_sleepers(struct pool *p, uint32_t waiting, uint32_t oldest, ui
 			kill_member(p, i);
 }
 
-static void tell_all_to_end(struct pool *p)
+/* Whoever of the workers; n is not more than there are. */
+static void tell_to_end(struct pool *p, uint32_t n)
 {
 	const struct task t = { .type = TASK_TERMINATE };
 	struct queue_ref ref;
 
-	for (uint32_t i = 0; i < ENGINE_MAX_WORKERS; i++) {
-		if (!p->members[i].asked)
-			continue;
+	while (n-- > 0) {
 		(void)queue_put(&p->arena->shm->queue, &t, &ref); /* full: they are not idle */
 		sync_sem_post(&p->arena->shm->work);
 	}
 }
 
-/* One more while the queue stays long, none after a long time without work. */
+/* One more while the queue stays long, only the fewest after a long time without work. */
 static void resize(struct pool *p, uint32_t waiting, uint64_t now)
 {
 	uint32_t alive = atomic_load(&p->alive);
+	bool may_grow = true;
 
 	if (p->active || !alive) {
 		p->last_wake_ns = now;
 	} else if (now - p->last_wake_ns > ms(p->options.idle_ms)) {
+		uint32_t asked = count_asked(p);
+
 		p->last_wake_ns = now;
-		atomic_store(&p->target, 0);
-		tell_all_to_end(p);
+		atomic_store(&p->target, p->options.min);
+		if (asked > p->options.min)
+			tell_to_end(p, asked - p->options.min);
 	}
-	p->long_ticks = alive && waiting > alive ? p->long_ticks + 1 : 0;
+	if (alive >= p->options.at_once && alive < p->options.max)
+		may_grow = idle_processors(&p->processors) > 0;
+	p->long_ticks = alive && waiting > alive && may_grow ? p->long_ticks + 1 : 0;
 	if (p->long_ticks >= LONG_TICKS) {
 		p->long_ticks = 0;
 		pool_want(p, alive + 1);
@@ -389,6 +394,7 @@ int pool_watch(struct pool *p)
 		return r;
 	p->watched = true;
 	atomic_store(&p->usable, true);
+	pool_want(p, p->options.min);
 	return 0;
 }
 
@@ -410,7 +416,7 @@ void pool_stop(struct pool *p)
 		kick(p);
 		(void)pthread_join(p->thread, NULL);
 	}
-	tell_all_to_end(p);
+	tell_to_end(p, count_asked(p));
 	queue_close(&p->arena->shm->queue);
 	wait_for_ends(p, STOP_MS);
 	for (uint32_t i = 0; i < ENGINE_MAX_WORKERS; i++)

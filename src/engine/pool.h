@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/idle.h"
 #include "engine/shm.h"
 #include "engine/zygote.h"
 
@@ -29,6 +30,8 @@ enum {
 
 struct pool_options {
 	uint32_t max;	  /* workers, 0..ENGINE_MAX_WORKERS */
+	uint32_t min;	  /* of them stay even if they are idle */
+	uint32_t at_once; /* more than these come only while processors are idle */
 	bool fixed;	  /* as many as were ever wanted; do not grow or shrink */
 	bool strict;	  /* only workers work */
 	uint32_t idle_ms; /* without a wake for so long, workers end (not if fixed) */
@@ -69,7 +72,8 @@ struct pool {
 	uint64_t retry_ns; /* when to try fork() again */
 	uint64_t last_wake_ns;
 	uint64_t seen_wakes;
-	bool active;	     /* there was work at the last look */
+	bool active; /* there was work at the last look */
+	struct idle processors;
 	uint32_t long_ticks; /* how often in a row the queue was long */
 	uint32_t oldest;     /* ticket of the oldest waiting task, and since when */
 	uint64_t oldest_ns;

@@ -99,10 +99,8 @@ int arena_new(uint32_t slots, struct arena *a)
 	r = open_memory(&fd);
 	if (!r)
 		r = reserve(fd, size);
-	if (r) {
-		log_error("cannot get %zu bytes of shared memory: %s", size, strerror(-r));
+	if (r)
 		goto out;
-	}
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED) {
 		r = -errno;
@@ -116,6 +114,8 @@ int arena_new(uint32_t slots, struct arena *a)
 	lock_memory(a);
 	map = MAP_FAILED;
 out:
+	if (r)
+		log_error("cannot get %zu bytes of shared memory: %s", size, strerror(-r));
 	if (map != MAP_FAILED)
 		(void)munmap(map, size);
 	fdio_close(fd);

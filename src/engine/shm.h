@@ -59,7 +59,7 @@ struct arena {
 
 /*
  * Create and map an arena of 1..ENGINE_MAX_SLOTS slots, all memory reserved
- * at once: 0 or -errno; -ENOSPC when /dev/shm is full.
+ * at once: 0 or -errno, said in one line; -ENOSPC when /dev/shm is full.
  */
 int arena_new(uint32_t slots, struct arena *a);
 

@@ -161,6 +161,16 @@ int file_fd(const struct file *f)
 	return f->fd;
 }
 
+uint64_t file_length(struct file *f)
+{
+	uint64_t length;
+
+	pthread_rwlock_rdlock(&f->lock);
+	length = f->length;
+	pthread_rwlock_unlock(&f->lock);
+	return length;
+}
+
 const uint8_t *file_id(const struct file *f)
 {
 	return f->header.id;
@@ -253,12 +263,13 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 	return r;
 }
 
-/* Nothing to cut, but a truncation all the same: the times move. */
-static int truncate_to_same(struct file *f)
+/* Nothing to change, but a change was asked for: the times move. */
+static int touch(struct file *f)
 {
-	struct stat st;
+	const struct timespec times[2] = { { 0, UTIME_OMIT }, { 0, UTIME_NOW } };
 
-	return fstat(f->fd, &st) || ftruncate(f->fd, st.st_size) ? -errno : 0;
+	/* In another owner's file only both times may be set. */
+	return futimens(f->fd, times) && futimens(f->fd, NULL) ? -errno : 0;
 }
 
 static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
@@ -269,7 +280,7 @@ static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_
 	if (r)
 		return r;
 	if (length == f->length)
-		return truncate_to_same(f);
+		return touch(f);
 	if (f->small && length <= FORMAT_SMALL_MAX)
 		return small_resize(f, io, length);
 	if (f->small)
@@ -359,6 +370,8 @@ int file_allocate(struct file *f, struct io *io, const struct file_range *range,
 	}
 	if (!r && range->extend && end > f->length)
 		r = is_xor(f) ? xor_resize(f, io, end) : resize_sealed(f, io, end, bad);
+	else if (!r)
+		r = touch(f);
 	pthread_rwlock_unlock(&f->lock);
 	return r;
 }
@@ -376,16 +389,6 @@ int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found)
 		r = holes_seek(f, offset, hole, found);
 	pthread_rwlock_unlock(&f->lock);
 	return r;
-}
-
-uint64_t file_length(struct file *f)
-{
-	uint64_t length;
-
-	pthread_rwlock_rdlock(&f->lock);
-	length = f->length;
-	pthread_rwlock_unlock(&f->lock);
-	return length;
 }
 
 int file_sync(struct file *f, bool data_only)
@@ -461,22 +464,29 @@ static int tidy(struct file *f, struct io *io)
 	if (r)
 		return r;
 	r = finish_change(f, io);
-	if (!r && (fstat(f->fd, &st) ||
-		   ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))))
+	if (!r &&
+	    (fstat(f->fd, &st) || ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))))
 		r = -errno;
 	quiet_end(f, &before);
 	return r;
 }
 
+/* To both slots: the one before is DIRTY, or names a place that is no more. */
 static int write_clean_header(struct file *f, struct io *io)
 {
 	struct format_header old = f->header;
-	int r;
+	struct stat before;
+	int r = quiet_begin(f, &before);
 
+	if (r)
+		return r;
 	f->header.flags &= ~(uint32_t)(FORMAT_DIRTY | FORMAT_SMALL);
 	f->header.flags |= f->small ? FORMAT_SMALL : 0;
 	f->header.length = f->length;
-	r = header_write_quietly(f, io);
+	r = header_write(f, io);
+	if (!r)
+		(void)header_write(f, io); /* one is enough to go on with */
+	quiet_end(f, &before);
 	if (r)
 		f->header = old;
 	else

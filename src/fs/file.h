@@ -60,6 +60,9 @@ bool file_writable(const struct file *f);
  */
 void file_count_reads(struct file *f);
 
+/* Bytes of plaintext, as the header says; after a death the backing size may not. */
+uint64_t file_length(struct file *f);
+
 /* The backing descriptor, borrowed, for fstat and the like. */
 int file_fd(const struct file *f);
 
@@ -113,9 +116,6 @@ int file_allocate(struct file *f, struct io *io, const struct file_range *range,
  */
 int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found);
 
-/* Bytes of content. */
-uint64_t file_length(struct file *f);
-
 /* Make what was written durable. */
 int file_sync(struct file *f, bool data_only);
 
@@ -141,6 +141,12 @@ int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BIND
 
 /* Make binding the only one, on disk with the next header: after a rename. */
 void file_bind_only(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE]);
+
+/*
+ * Whether the header of the backing file fd (borrowed, not opened here) frees it
+ * from bindings: 1, 0 (also for a damaged one) or -errno.
+ */
+int file_peek_unbound(const struct store *store, int fd);
 
 /* Free the file from bindings for good: before a second hard link. */
 int file_unbind(struct file *f, struct io *io);

@@ -41,6 +41,7 @@
 #include "fs/bdi.h"
 #include "fs/confine.h"
 #include "fs/control.h"
+#include "fs/dirrec.h"
 #include "fs/exitcode.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
@@ -229,11 +230,8 @@ static int start_engine(struct mount *m)
 		.strict = m->o->strict,
 		.slots = n_threads() + 1, /* one for settling */
 	};
-	int r = cipher_init();
 
-	if (!r)
-		r = engine_start(&options, &m->store.engine);
-	return r ? failed("start the encryption engine", r) : 0;
+	return engine_start(&options, &m->store.engine) ? STATUS_SYSTEM : 0; /* said already */
 }
 
 /* On a terminal, a vault that is not there may be made. */
@@ -308,6 +306,19 @@ static int open_vault(struct mount *m)
 	return status;
 }
 
+/* A new vault has a record in its tree: one without anything is not the tree that it had. */
+static int check_root(const struct mount *m)
+{
+	struct format_dir_record record;
+	int r = dirrec_read(vault_tree_fd(m->vault), m->store.keys, true, &record);
+
+	if (r != DIRREC_MISSING)
+		return 0; /* what else is wrong shows */
+	log_error("cannot open %s: all that was in tree/ is gone (restore it from a backup)",
+		  m->o->vault);
+	return STATUS_DAMAGED;
+}
+
 static int load_tree(struct mount *m)
 {
 	struct vault_info info;
@@ -320,7 +331,11 @@ static int load_tree(struct mount *m)
 	m->store.keys = vault_keys(m->vault);
 	m->store.suite = info.suite;
 	m->store.read_only = m->read_only;
-	m->store.alone = !m->o->allow_other;
+	m->store.alone = !m->o->allow_other && !m->o->acl;
+	m->store.acl = m->o->acl;
+	r = check_root(m);
+	if (r)
+		return r;
 	r = tree_new(&m->store, vault_tree_fd(m->vault), &m->tree);
 	if (!r)
 		return 0;
@@ -374,7 +389,9 @@ static int new_session(struct mount *m)
 	if (m->read_only)
 		strcat(list, ",ro");
 	if (m->o->allow_other)
-		strcat(list, ",allow_other,default_permissions");
+		strcat(list, ",allow_other");
+	if (m->o->allow_other || m->o->acl)
+		strcat(list, ",default_permissions");
 	if (*m->o->kernel) {
 		strcat(list, ",");
 		strcat(list, m->o->kernel);
@@ -403,6 +420,7 @@ static int do_mount(struct mount *m)
 	m->context.tree = m->tree;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
+	m->context.acl = m->o->acl;
 	m->context.no_xattr = m->o->no_xattr;
 	m->context.writeback = m->o->writeback && !m->read_only;
 	m->context.ready = ready;

@@ -60,7 +60,7 @@ static struct caller caller_of(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	return (struct caller){ .uid = ctx->uid, .gid = ctx->gid };
+	return (struct caller){ .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
 }
 
 /* Reply 0 or -errno. */
@@ -123,6 +123,19 @@ static void want_writeback(struct ops_context *c, struct fuse_conn_info *conn)
 		log_warn("this kernel cannot collect writes: mounted without writeback");
 }
 
+/* A default ACL comes in the place of the umask, so that is left to us. */
+static void want_acl(const struct ops_context *c, struct fuse_conn_info *conn)
+{
+	const unsigned int both = FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
+
+	if (!c->acl)
+		return;
+	if ((conn->capable & both) == both)
+		conn->want |= both;
+	else
+		log_warn("this kernel has no ACLs for FUSE: mounted without");
+}
+
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct ops_context *c = userdata;
@@ -137,6 +150,7 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 	 */
 	conn->want = conn->capable & wanted;
 	want_writeback(c, conn);
+	want_acl(c, conn);
 	conn->max_write = IO_MAX_SIZE;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -157,6 +171,8 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		(void)fuse_reply_entry(req, &none);
 		return;
 	}
+	if (!r)
+		tree_correct_size(tree_of(req), my_io, &entry);
 	reply_entry(req, r, &entry);
 }
 
@@ -197,11 +213,16 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 /*
  * With writeback the kernel tells by these two, and no others, what the time
  * of a change is that it has written out.  Whoever may write another owner's
- * file may not set its times; close() and fsync() must not fail for that.
+ * file may not set its times; close() and fsync() must not fail for that.  Nor
+ * may sync() because the kernel speaks of a file that is no more.
  */
-static bool only_tells_times(fuse_req_t req, int to_set)
+static bool forgive_times(fuse_req_t req, struct node *node, int to_set, int r, struct stat *st)
 {
-	return context(req)->writeback && to_set == (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME);
+	if (!context(req)->writeback || to_set != (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME))
+		return false;
+	if (r == -ESTALE)
+		*st = (struct stat){ .st_ino = node->ino, .st_mode = node->type };
+	return r == -ESTALE || (r == -EPERM && !tree_getattr(tree_of(req), node, st));
 }
 
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -229,8 +250,8 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		wanted.st_mtim.tv_nsec = UTIME_NOW;
 	r = tree_setattr(c->tree, my_io, node, &wanted, valid, &st);
-	if (r == -EPERM && fi && only_tells_times(req, to_set))
-		r = tree_getattr(c->tree, node, &st);
+	if (r && (r != -EPERM || fi) && forgive_times(req, node, to_set, r, &st))
+		r = 0;
 	reply_attr(req, ino, r, &st);
 }
 
@@ -332,7 +353,11 @@ static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	struct tree *t = tree_of(req);
 	struct fuse_entry_param e;
 	struct tree_entry entry;
-	int r = tree_create(t, my_io, node_of(req, parent), name, mode, &caller, &entry);
+	/* Of wire_translate: a file without a name. */
+	int r = strcmp(name, "/") != 0
+			? tree_create(t, my_io, node_of(req, parent), name, mode, &caller, &entry)
+			: tree_create_nameless(t, my_io, node_of(req, parent), mode, &caller,
+					       &entry);
 
 	if (r) {
 		reply_result(req, r);
@@ -531,8 +556,10 @@ static ssize_t add_plus(fuse_req_t req, struct listing *l, const struct listing_
 		if (r && r != -EACCES)
 			return r;
 		/* Who may only read the directory sees names. */
-		if (!r)
+		if (!r) {
+			tree_correct_size(tree_of(req), my_io, &entry);
 			e = param_of(req, &entry);
+		}
 	}
 	return (ssize_t)fuse_add_direntry_plus(req, buf, room, item->name, &e, item->next);
 }
@@ -659,12 +686,42 @@ static void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	reply_xattr(req, r, names, size);
 }
 
+static bool is_member(fuse_req_t req, gid_t gid)
+{
+	gid_t groups[256];
+	int n = fuse_req_getgroups(req, sizeof(groups) / sizeof(groups[0]), groups);
+
+	for (int i = 0; i < n && i < (int)(sizeof(groups) / sizeof(groups[0])); i++)
+		if (groups[i] == gid)
+			return true;
+	return fuse_req_ctx(req)->gid == gid;
+}
+
+/* As by chmod: setting an ACL takes the set-gid bit away from who is not in the group. */
+static void drop_set_gid(fuse_req_t req, fuse_ino_t ino)
+{
+	struct tree *t = tree_of(req);
+	struct node *node = node_of(req, ino);
+	struct stat st;
+
+	if (!fuse_req_ctx(req)->uid || tree_getattr(t, node, &st) || !(st.st_mode & S_ISGID) ||
+	    S_ISDIR(st.st_mode) || is_member(req, st.st_gid))
+		return;
+	st.st_mode &= ~(mode_t)S_ISGID;
+	(void)tree_setattr(t, my_io, node, &st, TREE_SET_MODE, &st);
+}
+
 static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			 size_t size, int flags)
 {
-	if (!refuse_xattr(req))
-		reply_result(req, tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value,
-						size, flags));
+	int r;
+
+	if (refuse_xattr(req))
+		return;
+	r = tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value, size, flags);
+	if (!r && !strcmp(name, TREE_ACL_ACCESS))
+		drop_set_gid(req, ino);
+	reply_result(req, r);
 }
 
 static void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)

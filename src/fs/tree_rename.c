@@ -28,6 +28,17 @@ struct move {
 
 /* ---- symlinks ------------------------------------------------------------ */
 
+int tree_temporary_name(char name[NAMES_STORED_MAX + 1])
+{
+	uint64_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	(void)snprintf(name, NAMES_STORED_MAX + 1, NAMES_TEMPORARY "%016llx",
+		       (unsigned long long)random);
+	return 0;
+}
+
 /* The new symlink looks like the old one: best effort, it is its content that counts. */
 static void copy_looks(int dirfd, const char *old, const char *name, const struct stat *st)
 {
@@ -41,15 +52,11 @@ static void copy_looks(int dirfd, const char *old, const char *name, const struc
 /* Put a symlink with this text in the place of the one called stored. */
 static int replace_link(int dirfd, const char *stored, const char *text, struct stat *st)
 {
-	char temporary[64];
-	uint64_t random;
-	int r;
+	char temporary[NAMES_STORED_MAX + 1];
+	int r = tree_temporary_name(temporary);
 
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	(void)snprintf(temporary, sizeof(temporary), NAMES_TEMPORARY "%016llx",
-		       (unsigned long long)random);
-	r = links_create_as(dirfd, temporary, stored, text);
+	if (!r)
+		r = links_create_as(dirfd, temporary, stored, text);
 	if (r)
 		return r;
 	copy_looks(dirfd, stored, temporary, st);
@@ -221,7 +228,8 @@ static int prepare(struct tree *t, struct io *io, struct move *m)
 
 	if (m->from->damaged)
 		return -EIO;
-	m->node = nodes_get(t->nodes, &m->st, m->from->dir, m->from->stored.name, false);
+	m->node = tree_get_node(t, m->from->dir, m->from->dirfd, m->from->stored.name, &m->st,
+				false);
 	if (!m->node)
 		return -ENOMEM;
 	r = names_sidecar_write(m->to->dirfd, &m->to->stored);
@@ -345,6 +353,7 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 		     const struct stat *there, unsigned int flags)
 {
 	struct format_dir_record record;
+	struct node *replaced = NULL;
 	bool known = false;
 	int r;
 
@@ -353,6 +362,12 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	if (exists && S_ISDIR(there->st_mode) && !S_ISDIR(m->st.st_mode))
 		return -EISDIR;
 	r = prepare(t, io, m);
+	if (!r && flags & RENAME_WHITEOUT)
+		r = tree_allow_special(t, m->from, S_IFCHR, 0);
+	if (!r && exists) {
+		replaced = nodes_find(t->nodes, there, m->to->dir, m->to->stored.name);
+		tree_hold(replaced, m->to, there);
+	}
 	if (!r && exists && S_ISDIR(m->st.st_mode)) {
 		known = read_record_at(t, m->to, &record);
 		r = make_way(t, m->to, there);
@@ -364,27 +379,28 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	}
 	if (r) {
 		forget_place(m->to, exists, there);
-		return r;
+		if (flags & RENAME_WHITEOUT && !special_is(m->st.st_mode))
+			special_forget(m->from->dirfd, m->from->stored.name);
+		goto out;
 	}
-	names_sidecar_remove(m->from->dirfd, m->from->stored.name);
 	if (S_ISLNK(m->st.st_mode))
 		links_sidecar_remove(m->from->dirfd, m->from->stored.name);
-	if (special_is(m->st.st_mode))
-		special_forget(m->from->dirfd, m->from->stored.name);
-	else if (exists && special_is(there->st_mode))
+	if (!(flags & RENAME_WHITEOUT)) {
+		names_sidecar_remove(m->from->dirfd, m->from->stored.name);
+		if (special_is(m->st.st_mode))
+			special_forget(m->from->dirfd, m->from->stored.name);
+	}
+	if (exists && special_is(there->st_mode) && !special_is(m->st.st_mode))
 		special_forget(m->to->dirfd, m->to->stored.name);
 	if (exists && S_ISLNK(there->st_mode))
 		links_sidecar_tidy(m->to->dirfd, m->to->stored.name);
-	if (exists) {
-		/* Nobody makes anything meanwhile: the number is still its own. */
-		struct node *node = nodes_find(t->nodes, there);
-
-		tree_forget_name(t, node, m->to, there);
-		if (node)
-			nodes_unref(t->nodes, node);
-	}
+	if (exists)
+		tree_forget_name(t, replaced, m->to, there);
 	conclude(t, m);
-	return 0;
+out:
+	if (replaced)
+		nodes_unref(t->nodes, replaced);
+	return r;
 }
 
 static int rename_at(struct tree *t, struct io *io, struct spot *from, const struct stat *st,
@@ -505,7 +521,8 @@ int tree_rename(struct tree *t, struct io *io, struct node *from, const char *ol
 {
 	int r;
 
-	if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
+	if (flags & ~(unsigned int)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
+	    (flags & RENAME_EXCHANGE && flags != RENAME_EXCHANGE))
 		return -EINVAL;
 	pthread_rwlock_wrlock(&t->rename_lock);
 	r = rename_locked(t, io, from, old_name, to, new_name, flags);

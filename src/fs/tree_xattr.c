@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Extended attributes: names and values of the user namespace are sealed,
- * security.* and trusted.* are the backing inode's own, others do not exist.
+ * security.*, trusted.* and ACLs are the backing inode's own, others do not exist.
  */
 #include "fs/tree_internal.h"
 
@@ -35,10 +35,12 @@ static bool is_user(const char *name)
  * Labels of SELinux are the kernel's where it has SELinux.  Elsewhere "not
  * supported" is an answer that ls -l asks for once, and not for every file.
  */
-static bool is_passed_through(const char *name)
+static bool is_passed_through(const struct tree *t, const char *name)
 {
 	if (!strcmp(name, "security.selinux"))
 		return false;
+	if (!strcmp(name, TREE_ACL_ACCESS) || !strcmp(name, TREE_ACL_DEFAULT))
+		return t->store->acl;
 	return !strncmp(name, "security.", 9) || !strncmp(name, "trusted.", 8);
 }
 
@@ -123,7 +125,7 @@ static int target_get(struct tree *t, struct io *io, struct node *node, const ch
 {
 	if (is_user(name))
 		return target_sealed(t, io, node, write, target);
-	return is_passed_through(name) ? target_plain(t, node, target) : -EOPNOTSUPP;
+	return is_passed_through(t, name) ? target_plain(t, node, target) : -EOPNOTSUPP;
 }
 
 static void target_put(struct tree *t, struct node *node, struct target *target)
@@ -214,7 +216,7 @@ static size_t translate(struct tree *t, const struct target *target, bool sealed
 	for (const char *name = from; name < from + size; name += strlen(name) + 1) {
 		const char *shown = NULL;
 
-		if (is_passed_through(name))
+		if (is_passed_through(t, name))
 			shown = name;
 		else if (sealed && is_user(name) &&
 			 !xattrs_name_decode(t->keys, &target->owner, name, plain))

@@ -5,6 +5,8 @@
 #include <linux/fuse.h>
 #include <string.h>
 
+enum { TMPFILE = 51 }; /* later than some headers */
+
 static const char *const names[WIRE_OPCODES] = {
 	[FUSE_LOOKUP] = "LOOKUP",
 	[FUSE_FORGET] = "FORGET",
@@ -52,7 +54,7 @@ static const char *const names[WIRE_OPCODES] = {
 	[FUSE_LSEEK] = "LSEEK",
 	[FUSE_COPY_FILE_RANGE] = "COPY_FILE_RANGE",
 	[50] = "SYNCFS", /* later than some headers */
-	[51] = "TMPFILE",
+	[TMPFILE] = "TMPFILE",
 	[52] = "STATX",
 };
 
@@ -107,6 +109,17 @@ void wire_amend_init(void *reply, size_t size, uint32_t offered)
 	memcpy(&init, reply, sizeof(init));
 	init.flags |= offered & (FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2);
 	memcpy(reply, &init, sizeof(init));
+}
+
+void wire_translate(void *request, size_t size)
+{
+	struct fuse_in_header head;
+
+	if (wire_opcode(request, size) != TMPFILE)
+		return;
+	memcpy(&head, request, sizeof(head));
+	head.opcode = FUSE_CREATE;
+	memcpy(request, &head, sizeof(head));
 }
 
 bool wire_kills_set_id(const void *request)

@@ -6,7 +6,8 @@
  *
  * libfuse/libfuse commits c9905341 (PARALLEL_DIROPS) and 3e283a1b
  * (HANDLE_KILLPRIV_V2) say what later versions do; there this changes nothing.
- * And FUSE_NOTIFY_PRUNE of Linux 6.18, which libfuse 3.14 does not know.
+ * And TMPFILE and FUSE_NOTIFY_PRUNE of Linux 6.1 and 6.18, which libfuse 3.14 does
+ * not know.
  */
 #ifndef FS_WIRE_H
 #define FS_WIRE_H
@@ -34,6 +35,12 @@ bool wire_is_init(const void *request, size_t size, uint32_t *offered);
  * set-id bits away, in place of a GETXATTR before every write.
  */
 void wire_amend_init(void *reply, size_t size, uint32_t offered);
+
+/*
+ * TMPFILE is CREATE with the name "/", which nothing else has: to libfuse 3.14,
+ * which does not know the former, it becomes the latter.
+ */
+void wire_translate(void *request, size_t size);
 
 /*
  * Whether an OPEN, CREATE, WRITE or SETATTR request takes away the set-id

@@ -13,7 +13,7 @@ for page in "$MAN"/*; do
 	mandoc -Tlint -Wwarning "$page" || failures=$((failures + 1))
 done
 
-commands='init passwd info bench status'
+commands='init passwd info bench status encrypt decrypt'
 in_help=$(for command in '' $commands; do "$CRYPTFS" $command --help; done |
 	grep -o -- '--[a-z][a-z-]*' | sort -u)
 in_page=$(grep -o 'Fl -[a-z][a-z-]*[a-z]' "$MAN/cryptfs.1" | sed 's/Fl /-/' | sort -u)
@@ -23,7 +23,7 @@ if [ "$in_help" != "$in_page" ]; then
 	failures=$((failures + 1))
 fi
 for command in $commands; do
-	if ! grep -q "^\.It Cm $command\( Ar vault\| Ar mountpoint\)\?$" "$MAN/cryptfs.1"; then
+	if ! grep -q "^\.It Cm $command\( Ar .*\)\?$" "$MAN/cryptfs.1"; then
 		echo "cryptfs.1 does not describe $command"
 		failures=$((failures + 1))
 	fi

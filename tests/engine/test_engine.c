@@ -185,6 +185,34 @@ static void idle_workers_end_and_come_back(void **state)
 	engine_stop(e);
 }
 
+static void the_fewest_come_at_once_and_stay(void **state)
+{
+	const struct engine_options o = {
+		.workers = 3, .elastic = true, .min_workers = 1, .strict = true, .slots = 1
+	};
+	const struct engine_batch b = { .size = 1 << 20 };
+	struct engine *e;
+	uint32_t slot;
+
+	(void)state;
+	assert_int_equal(engine_start(&o, &e), 0);
+	e->pool.options.idle_ms = 1;
+	e->pool.options.at_once = 3;
+	assert_int_equal(engine_watch(e), 0);
+	WAIT_UNTIL(counters_of(e).workers_alive == 1);
+	slot = get_slot(e);
+	for (int i = 0; i < 2; i++) {
+		uint64_t before = counters_of(e).workers_started;
+
+		check_round_trip(e, slot, CIPHER_AES_256_GCM, b);
+		WAIT_UNTIL(counters_of(e).workers_started >= before + 2);
+		WAIT_UNTIL(counters_of(e).workers_target == 1);
+		WAIT_UNTIL(counters_of(e).workers_alive == 1);
+	}
+	assert_int_equal(counters_of(e).workers_died, 0);
+	engine_stop(e);
+}
+
 /* Seal 10 blocks, spoil block 4 by one bit where spoil says, open. */
 static void check_forgery(struct engine *e, uint32_t slot, void (*spoil)(struct engine *, uint32_t))
 {
@@ -661,6 +689,7 @@ static void unsound_options_are_refused(void **state)
 		{ .workers = 0, .slots = ENGINE_MAX_SLOTS + 1 },
 		{ .workers = -2, .slots = 1 },
 		{ .workers = ENGINE_MAX_WORKERS + 1, .slots = 1 },
+		{ .workers = 2, .elastic = true, .min_workers = 3, .slots = 1 },
 	};
 	struct engine *e;
 
@@ -683,6 +712,7 @@ int main(void)
 		cmocka_unit_test(workers_are_forked_by_the_first_batch_that_pays),
 		cmocka_unit_test(nobody_is_called_for_the_only_task),
 		cmocka_unit_test(idle_workers_end_and_come_back),
+		cmocka_unit_test(the_fewest_come_at_once_and_stay),
 		cmocka_unit_test(a_forged_block_is_wiped_and_the_others_are_fine),
 		cmocka_unit_test(a_block_opens_only_at_its_index),
 		cmocka_unit_test(blocks_to_skip_are_left_alone),

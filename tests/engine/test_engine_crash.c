@@ -44,6 +44,18 @@ static struct plan *plan;
 static pid_t test_pid;
 static atomic_int starting_complaints;
 
+/* What the machine is said to have, and how often that was asked. */
+static atomic_uint idle_now;
+static atomic_int idle_looks;
+
+uint32_t __wrap_idle_processors(struct idle *last);
+uint32_t __wrap_idle_processors(struct idle *last)
+{
+	(void)last;
+	atomic_fetch_add(&idle_looks, 1);
+	return atomic_load(&idle_now);
+}
+
 static bool in_worker(void)
 {
 	return getpid() != test_pid;
@@ -514,6 +526,37 @@ static void a_queue_that_stays_long_gets_another_worker(void **state)
 	engine_stop(e);
 }
 
+static void beyond_the_processors_workers_come_only_while_some_are_idle(void **state)
+{
+	const struct engine_options o = {
+		.workers = 3, .elastic = true, .strict = true, .slots = 4
+	};
+	const struct engine_batch b = { .op = ENGINE_SEAL, .size = 35000 };
+	struct engine *e;
+
+	(void)state;
+	atomic_store(&idle_now, 0);
+	atomic_store(&idle_looks, 0);
+	assert_int_equal(engine_start(&o, &e), 0);
+	e->pool.options.at_once = 1;
+	assert_int_equal(engine_watch(e), 0);
+	atomic_store(&plan->hang, true);
+	plan_death(BEFORE_BLOCK, 0);
+	for (uint32_t slot = 0; slot < 4; slot++) {
+		assert_int_equal(get_slot(e), slot);
+		set_key(e, slot, CIPHER_AES_256_GCM);
+		assert_int_equal(engine_submit(e, slot, &b), 0);
+		WAIT_UNTIL(atomic_load(&plan->hung));
+	}
+	WAIT_UNTIL(atomic_load(&idle_looks) >= 4);
+	assert_int_equal(counters_of(e).workers_target, 1);
+	atomic_store(&idle_now, 1);
+	WAIT_UNTIL(counters_of(e).workers_target >= 2);
+	for (uint32_t slot = 0; slot < 4; slot++)
+		assert_int_equal(engine_wait(e, slot), 0);
+	engine_stop(e);
+}
+
 static void a_sleeper_that_is_stopped_is_replaced(void **state)
 {
 	struct engine *e = start_engine(1, true, 1);
@@ -706,6 +749,7 @@ int main(void)
 		T(with_no_fork_at_all_the_threads_do_the_work),
 		T(a_worker_that_hangs_with_a_task_is_replaced),
 		T(a_queue_that_stays_long_gets_another_worker),
+		T(beyond_the_processors_workers_come_only_while_some_are_idle),
 		T(a_sleeper_that_is_stopped_is_replaced),
 		T(a_worker_told_by_sigterm_leaves_in_order),
 		T(the_terminals_signals_reach_nobody),

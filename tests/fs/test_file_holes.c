@@ -235,6 +235,35 @@ static void a_hole_of_terabytes_costs_no_time(void **state)
 	close(backing);
 }
 
+static void the_time_moves_also_where_nothing_changes(void **state)
+{
+	static const struct {
+		enum file_range_kind kind;
+		uint64_t offset;
+		bool extend;
+	} cases[] = {
+		{ FILE_PUNCH, 10 * BLOCK, false }, /* behind the end */
+		{ FILE_PUNCH, 0, false },	   /* data, then a hole already */
+		{ FILE_PUNCH, 0, false },	   { FILE_RESERVE, BLOCK, false },
+		{ FILE_RESERVE, 0, true },	   { FILE_ZERO, 20 * BLOCK, false },
+	};
+	const struct timespec past[2] = { { 1000, 7 }, { 2000, 123456789 } };
+	int backing = backing_new();
+	struct file *f = file_filled(backing, 3 * BLOCK);
+	struct stat st;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(futimens(backing, past), 0);
+		assert_int_equal(change(f, cases[i].kind, cases[i].offset, BLOCK, cases[i].extend),
+				 0);
+		assert_int_equal(fstat(backing, &st), 0);
+		assert_int_not_equal(st.st_mtim.tv_sec, past[1].tv_sec);
+	}
+	file_close(f);
+	close(backing);
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
 	int backing = backing_new();
@@ -263,6 +292,7 @@ int main(void)
 		cmocka_unit_test(reserved_space_is_there_when_it_is_written),
 		cmocka_unit_test(holes_are_found),
 		cmocka_unit_test(a_hole_of_terabytes_costs_no_time),
+		cmocka_unit_test(the_time_moves_also_where_nothing_changes),
 		cmocka_unit_test(what_cannot_be_is_refused),
 	};
 

@@ -77,6 +77,21 @@ static void other_requests_are_not_init(void **state)
 	assert_false(wire_is_init(&r, sizeof(r), &offered));
 }
 
+static void tmpfile_becomes_create(void **state)
+{
+	struct request r = { .head.opcode = 51, .head.len = 7 };
+
+	(void)state;
+	wire_translate(&r, sizeof(r.head) - 1);
+	assert_int_equal(r.head.opcode, 51);
+	wire_translate(&r, sizeof(r));
+	assert_int_equal(r.head.opcode, FUSE_CREATE);
+	assert_int_equal(r.head.len, 7);
+	r.head.opcode = FUSE_WRITE;
+	wire_translate(&r, sizeof(r));
+	assert_int_equal(r.head.opcode, FUSE_WRITE);
+}
+
 static void only_what_was_offered_is_asked_for(void **state)
 {
 	struct fuse_init_out out = { .flags = FUSE_ASYNC_READ };
@@ -155,6 +170,7 @@ int main(void)
 		cmocka_unit_test(an_old_kernels_shorter_init_is_understood),
 		cmocka_unit_test(other_requests_are_not_init),
 		cmocka_unit_test(opcodes_are_told_and_have_names),
+		cmocka_unit_test(tmpfile_becomes_create),
 		cmocka_unit_test(only_what_was_offered_is_asked_for),
 		cmocka_unit_test(a_reply_of_another_size_is_left_alone),
 		cmocka_unit_test(four_requests_can_take_set_id_bits_away),

@@ -20,7 +20,23 @@ def half(sequence):
     return bytes(range(1, 29)) + struct.pack("<I", sequence)
 
 
+def chunk(position, size, kind=1):
+    return struct.pack("<QII", position, size, kind)
+
+
 SEEDS = {
+    "container": {
+        "header": b"\0cryptfsC" + struct.pack("<HHIQQ", 1, 1, 0, 64 << 20, 3) + bytes(48 + 48),
+        "header-suite": b"\0cryptfsC" + struct.pack("<HHIQQ", 1, 2, 0, 8 << 20, 64) + bytes(96),
+        "header-too-new": b"\0cryptfsC" + struct.pack("<HH", 2, 1),
+        "walk": b"\1" + chunk(0, 65536) + chunk(1 << 20, 100) + chunk((1 << 20) + 100, 8, 2),
+        "content": b"\2" + chunk(0, 8) + bytes(24),
+        "content-end": b"\2" + chunk(0, 8, 2) + bytes(24),
+        "sealed-empty": b"\3" + chunk(0, 8, 2),
+        "sealed-hole": b"\3" + chunk(5 << 20, 8, 2),
+        "sealed": b"\3" + chunk(0, 65536) + chunk(65536, 4096) + chunk(90112, 5) + chunk(90117, 8, 2),
+        "sealed-cut": b"\3" + chunk(0, 4096) + chunk(8192, 4096),
+    },
     "dirrec": {
         "as-it-is": b"\0cryptfsD" + bytes(64),
         "sealed": b"\1cryptfsD" + bytes(range(48)) + bytes(16),

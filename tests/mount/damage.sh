@@ -197,3 +197,18 @@ mount_vault
 gives_eio cat "$mnt/dir/inside"
 intact good
 unmount_vault
+
+step "an empty directory in the place of the tree is no empty vault"
+mv "$vault/tree" "$work/tree"
+mkdir "$vault/tree"
+for options in "" ro; do
+	status=0
+	"$CRYPTFS_MOUNT" "$vault" "$mnt" -o "$(options_with "$options")" </dev/null 2>"$work/said" || status=$?
+	same "status of mounting it" "$status" 5
+	grep -q 'all that was in tree/ is gone' "$work/said" || fail "it said: $(cat "$work/said")"
+done
+rmdir "$vault/tree"
+mv "$work/tree" "$vault/tree"
+mount_vault ro
+intact good
+unmount_vault
