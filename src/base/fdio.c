@@ -3,7 +3,9 @@
 #include "base/fdio.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <unistd.h>
 
 ssize_t fdio_pread_some(int fd, void *data, size_t size, off_t offset)
@@ -145,6 +147,19 @@ ssize_t fdio_read_all(int fd, void *data, size_t size)
 			return -EFBIG;
 		done += (size_t)n;
 	}
+}
+
+int fdio_open_dir(int dirfd)
+{
+	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+	char path[32];
+	int fd = openat(dirfd, ".", flags);
+
+	if (fd < 0 && errno == EACCES) {
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);
+		fd = open(path, flags);
+	}
+	return fd < 0 ? -errno : fd;
 }
 
 void fdio_close(int fd)

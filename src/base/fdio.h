@@ -38,6 +38,12 @@ int fdio_pwritev_full(int fd, struct iovec *iov, size_t n, off_t offset);
  */
 ssize_t fdio_read_all(int fd, void *data, size_t size);
 
+/*
+ * Open the directory dirfd (which may be O_PATH) itself, for reading; takes no
+ * right to search it, as opening "." in it would.  A descriptor or -errno.
+ */
+int fdio_open_dir(int dirfd);
+
 /* close(2) if fd >= 0, keeping errno. */
 void fdio_close(int fd);
 

@@ -18,7 +18,7 @@ void log_ident(const char *name)
 
 void log_to_syslog(void)
 {
-	openlog(ident, LOG_PID, LOG_DAEMON);
+	openlog(ident, LOG_PID | LOG_NDELAY, LOG_DAEMON);
 	atomic_store(&use_syslog, true);
 }
 

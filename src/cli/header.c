@@ -117,6 +117,7 @@ const struct command cli_header = {
 		"                     (- is stdin)\n"
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
+		"  --keyring NAME     ... the key NAME in the kernel's keyrings\n"
 		"  --help             show this\n",
 	.run = run,
 };

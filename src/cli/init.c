@@ -55,6 +55,9 @@ static int apply(int option, const char *value, struct request *q)
 	case 'k':
 		q->source.keyfile = value;
 		return STATUS_OK;
+	case 'n':
+		q->source.keyring = value;
+		return STATUS_OK;
 	case 'r':
 		q->recovery = true;
 		return STATUS_OK;
@@ -111,6 +114,7 @@ static int run(const struct command *self, int argc, char **argv)
 		{ "passfile", required_argument, NULL, 'p' },
 		{ "extpass", required_argument, NULL, 'e' },
 		{ "keyfile", required_argument, NULL, 'k' },
+		{ "keyring", required_argument, NULL, 'n' },
 		{ "recovery", no_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
 		{ 0 },
@@ -145,6 +149,7 @@ const struct command cli_init = {
 		"  --passfile FILE     the passphrase is the first line of FILE (- is stdin)\n"
 		"  --extpass COMMAND   ... the first line that this shell command prints\n"
 		"  --keyfile FILE      ... all of FILE, up to 4096 bytes\n"
+		"  --keyring NAME      ... the key NAME in the kernel's keyrings\n"
 		"  --label TEXT        name of the key slot (default: what it is)\n"
 		"  --recovery          add a second key, twelve words to write down\n"
 		"  --kdf-memory MIB    memory that one try of a passphrase costs, 64 to 4096\n"

@@ -69,6 +69,7 @@ const struct command cli_passwd = {
 		"                       (- is stdin)\n"
 		"  --extpass COMMAND    ... the first line that this shell command prints\n"
 		"  --keyfile FILE       ... all of FILE\n"
+		"  --keyring NAME       ... the key NAME in the kernel's keyrings\n"
 		"  --new-passfile FILE, --new-extpass COMMAND, --new-keyfile FILE\n"
 		"                       the same for the new one\n"
 		"  --kdf-memory MIB     memory that one try of a passphrase costs, 64 to 4096\n"

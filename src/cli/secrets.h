@@ -21,7 +21,8 @@ struct secrets {
 #define SECRETS_OLD \
 	{ "passfile", required_argument, NULL, 'p' }, \
 	{ "extpass", required_argument, NULL, 'e' }, \
-	{ "keyfile", required_argument, NULL, 'k' }
+	{ "keyfile", required_argument, NULL, 'k' }, \
+	{ "keyring", required_argument, NULL, 'n' }
 #define SECRETS_NEW \
 	{ "new-passfile", required_argument, NULL, 'P' }, \
 	{ "new-extpass", required_argument, NULL, 'E' }, \

@@ -179,6 +179,27 @@ static void show_mount(const json_t *o, const struct mountinfo *m)
 	printf("\ncipher    %s, %s\n", text(o, "suite"), text(o, "implementation"));
 }
 
+static void show_sandbox(const json_t *o)
+{
+	const json_t *s = json_object_get(o, "sandbox");
+	const json_t *capabilities = json_object_get(s, "capabilities");
+	const json_t *name;
+	size_t i;
+
+	if (number(s, "landlock"))
+		printf("sandbox   Landlock %lld, ", number(s, "landlock"));
+	else
+		printf("sandbox   no Landlock, ");
+	printf("%s, %s\n", is_true(s, "seccomp") ? "seccomp" : "no seccomp",
+	       is_true(s, "no_new_privs") ? "no new privileges" : "new privileges possible");
+	if (!json_array_size(capabilities))
+		return;
+	printf("rights    ");
+	json_array_foreach(capabilities, i, name)
+		printf("%s%s", i ? " " : "", json_string_value(name));
+	printf("\n");
+}
+
 static void show_workers(const json_t *o)
 {
 	const json_t *w = json_object_get(o, "workers");
@@ -251,6 +272,7 @@ static void show_requests(const json_t *o, const struct change *c)
 static int show(const json_t *o, const struct mountinfo *m, const struct change *c)
 {
 	show_mount(o, m);
+	show_sandbox(o);
 	show_workers(o);
 	show_tasks(o, c);
 	show_requests(o, c);

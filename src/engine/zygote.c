@@ -205,9 +205,17 @@ int zygote_start(const struct arena *a, uint32_t spin_us, struct zygote *z)
 		return r;
 	}
 	fdio_close(sockets[1]);
+	z->pidfd = pidfd_open(pid, 0);
+	if (z->pidfd < 0) {
+		int r = -errno;
+
+		fdio_close(sockets[0]); /* which ends it */
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		return r;
+	}
 	z->pid = pid;
 	z->socket = sockets[0];
-	z->pidfd = pidfd_open(pid, 0);
 	return 0;
 }
 
@@ -250,8 +258,8 @@ void zygote_stop(struct zygote *z)
 	if (z->pid < 0)
 		return;
 	fdio_close(z->socket);
-	if (z->pidfd < 0 || poll(&p, 1, STOP_MS) <= 0)
-		(void)kill(z->pid, SIGKILL); /* not reaped yet, so still its number */
+	if (poll(&p, 1, STOP_MS) <= 0)
+		(void)pidfd_send_signal(z->pidfd, SIGKILL, NULL, 0);
 	while (waitpid(z->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	fdio_close(z->pidfd);

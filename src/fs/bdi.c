@@ -45,34 +45,37 @@ static void write_number(int fd, long value)
 	(void)!pwrite(fd, text, (size_t)size, 0);
 }
 
-static void raise_to(dev_t dev, const char *name, long value)
+static void raise_to(int fd, long value)
 {
-	int fd = open_knob(dev, name);
-	long now;
+	long now = fd < 0 ? -1 : read_number(fd);
 
-	if (fd < 0)
-		return;
-	now = read_number(fd);
 	if (now >= 0 && now < value)
 		write_number(fd, value);
-	fdio_close(fd);
 }
 
-static void clear(dev_t dev, const char *name)
+void bdi_open(dev_t dev, bool writeback, struct bdi *b)
 {
-	int fd = open_knob(dev, name);
-
-	if (fd < 0)
-		return;
-	write_number(fd, 0);
-	fdio_close(fd);
-}
-
-void bdi_widen(dev_t dev, bool writeback)
-{
-	raise_to(dev, "read_ahead_kb", READ_AHEAD_KIB);
+	*b = BDI_NONE;
+	b->read_ahead = open_knob(dev, "read_ahead_kb");
 	if (!writeback)
 		return;
-	raise_to(dev, "max_ratio", MAX_RATIO);
-	clear(dev, "strict_limit");
+	b->max_ratio = open_knob(dev, "max_ratio");
+	b->strict_limit = open_knob(dev, "strict_limit");
+}
+
+void bdi_widen(struct bdi *b)
+{
+	raise_to(b->read_ahead, READ_AHEAD_KIB);
+	raise_to(b->max_ratio, MAX_RATIO);
+	if (b->strict_limit >= 0)
+		write_number(b->strict_limit, 0);
+	bdi_close(b);
+}
+
+void bdi_close(struct bdi *b)
+{
+	fdio_close(b->read_ahead);
+	fdio_close(b->max_ratio);
+	fdio_close(b->strict_limit);
+	*b = BDI_NONE;
 }

@@ -44,6 +44,7 @@ struct control {
 	control_answer *answer;
 	void *arg;
 	uid_t owner;
+	int parent;    /* the directory's */
 	int directory; /* -1 until the socket is in it */
 	char file[FILE_SIZE];
 	struct stat own; /* the socket in the directory */
@@ -81,24 +82,23 @@ static bool is_private(int fd, uid_t owner)
 	return !fstat(fd, &st) && st.st_uid == owner && !(st.st_mode & 077);
 }
 
-/* Open the directory for owner's sockets, and make it if asked to. */
-static int open_directory(uid_t owner, bool make, int *out)
+/* Open the directory for owner's sockets and the one above, and make it if asked to. */
+static int open_directory(uid_t owner, bool make, int *out, int *parent)
 {
 	struct place p;
 	int fd = -1;
-	int parent;
 	int r = 0;
 
 	*out = -1;
 	find_place(owner, &p);
-	parent = open(p.parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (parent < 0)
+	*parent = open(p.parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (*parent < 0)
 		return -errno;
-	if (make && mkdirat(parent, p.name, 0700) && errno != EEXIST) {
+	if (make && mkdirat(*parent, p.name, 0700) && errno != EEXIST) {
 		r = -errno;
 		goto out;
 	}
-	fd = openat(parent, p.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(*parent, p.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0) {
 		r = errno == ELOOP || errno == ENOTDIR ? CONTROL_UNSAFE : -errno;
 		goto out;
@@ -111,21 +111,20 @@ static int open_directory(uid_t owner, bool make, int *out)
 	fd = -1;
 out:
 	fdio_close(fd);
-	fdio_close(parent);
+	if (r) {
+		fdio_close(*parent);
+		*parent = -1;
+	}
 	return r;
 }
 
 /* The last one to stop takes the directory away. */
-static void remove_directory(uid_t owner)
+static void remove_directory(const struct control *c)
 {
 	struct place p;
-	int parent;
 
-	find_place(owner, &p);
-	parent = open(p.parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (parent >= 0)
-		(void)unlinkat(parent, p.name, AT_REMOVEDIR); /* not while others are there */
-	fdio_close(parent);
+	find_place(c->owner, &p);
+	(void)unlinkat(c->parent, p.name, AT_REMOVEDIR); /* not while others are there */
 }
 
 static void name_file(const struct control_name *name, char file[FILE_SIZE])
@@ -269,7 +268,7 @@ static void *serve(void *arg)
 static int bind_socket(struct control *c)
 {
 	struct sockaddr_un a;
-	int r = open_directory(c->owner, true, &c->directory);
+	int r = open_directory(c->owner, true, &c->directory, &c->parent);
 
 	if (r)
 		return r;
@@ -279,7 +278,8 @@ static int bind_socket(struct control *c)
 		return 0;
 	r = -errno;
 	fdio_close(c->directory);
-	c->directory = -1;
+	fdio_close(c->parent);
+	c->directory = c->parent = -1;
 	return r;
 }
 
@@ -300,7 +300,7 @@ static int open_socket(struct control *c)
 	return listen(c->listener, BACKLOG) ? -errno : 0;
 }
 
-static int start_thread(struct control *c)
+int control_start(struct control *c)
 {
 	sigset_t all;
 	sigset_t old;
@@ -314,8 +314,18 @@ static int start_thread(struct control *c)
 	return r;
 }
 
-int control_start(const struct control_name *name, control_answer *answer, void *arg,
-		  struct control **out)
+int control_directory(const struct control *c)
+{
+	return c->directory;
+}
+
+int control_parent(const struct control *c)
+{
+	return c->parent;
+}
+
+int control_open(const struct control_name *name, control_answer *answer, void *arg,
+		 struct control **out)
 {
 	struct control *c = calloc(1, sizeof(*c));
 	int r = -ENOMEM;
@@ -324,12 +334,10 @@ int control_start(const struct control_name *name, control_answer *answer, void 
 	if (!c)
 		return r;
 	*c = (struct control){ .answer = answer, .arg = arg, .owner = name->owner };
-	c->directory = c->listener = c->stop = -1;
+	c->parent = c->directory = c->listener = c->stop = -1;
 	name_file(name, c->file);
 	c->stop = eventfd(0, EFD_CLOEXEC);
 	r = c->stop < 0 ? -errno : open_socket(c);
-	if (!r)
-		r = start_thread(c);
 	if (r)
 		goto out;
 	*out = c;
@@ -354,7 +362,7 @@ void control_stop(struct control *c)
 		return;
 	if (c->directory >= 0) {
 		remove_socket(c);
-		remove_directory(c->owner);
+		remove_directory(c);
 	}
 	if (c->started) {
 		(void)eventfd_write(c->stop, 1);
@@ -363,6 +371,7 @@ void control_stop(struct control *c)
 	fdio_close(c->listener);
 	fdio_close(c->stop);
 	fdio_close(c->directory);
+	fdio_close(c->parent);
 	free(c);
 }
 
@@ -409,8 +418,9 @@ int control_ask(const struct control_name *name, const char *command, char **rep
 	struct sockaddr_un a;
 	char file[FILE_SIZE];
 	int directory;
+	int parent;
 	int fd = -1;
-	int r = open_directory(name->owner, false, &directory);
+	int r = open_directory(name->owner, false, &directory, &parent);
 
 	*reply = NULL;
 	if (r)
@@ -421,5 +431,6 @@ int control_ask(const struct control_name *name, const char *command, char **rep
 	r = fd < 0 ? -errno : ask(fd, &a, name->owner, command, reply);
 	fdio_close(fd);
 	fdio_close(directory);
+	fdio_close(parent);
 	return r;
 }

@@ -50,11 +50,17 @@ typedef char *control_answer(void *arg, const char *command);
 
 /*
  * Make the directory and the socket, in place of one that a dead process
- * left, and start the thread that answers, one asker at a time.  The owner is
- * who calls.  0, CONTROL_UNSAFE or -errno.
+ * left.  The owner is who calls.  0, CONTROL_UNSAFE or -errno.
  */
-int control_start(const struct control_name *name, control_answer *answer, void *arg,
-		  struct control **out);
+int control_open(const struct control_name *name, control_answer *answer, void *arg,
+		 struct control **out);
+
+/* The directory of the socket and the one above it: borrowed, O_PATH. */
+int control_directory(const struct control *c);
+int control_parent(const struct control *c);
+
+/* Start the thread that answers, one asker at a time: 0 or -errno. */
+int control_start(struct control *c);
 
 /* Remove the socket, and the directory with the last; end the thread, free.  NULL is fine. */
 void control_stop(struct control *c);

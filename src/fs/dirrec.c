@@ -18,14 +18,6 @@
 #include "base/fdio.h"
 #include "base/log.h"
 
-/* A descriptor of the directory itself that can do more than O_PATH: or -errno. */
-static int open_self(int dirfd)
-{
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
 /* Open the file copy if it is a regular file: a descriptor, DIRREC_* or -errno. */
 static int open_file(int dirfd, int access, int *fd)
 {
@@ -58,6 +50,8 @@ static int read_file(int dirfd, const struct keyring *keys, struct format_dir_re
 	fdio_close(fd);
 	if (size < 0 && size != -EFBIG)
 		return (int)size;
+	if (size == 0) /* who made it died before writing it */
+		return DIRREC_MISSING;
 	if (size < 0 || format_dir_record_decode(raw, (size_t)size, keys, record))
 		return DIRREC_DAMAGED;
 	return 0;
@@ -156,7 +150,7 @@ static int choose(int file, int xattr, const struct format_dir_record *second,
 int dirrec_read(int dirfd, const struct keyring *keys, bool read_only,
 		struct format_dir_record *record)
 {
-	int self = open_self(dirfd);
+	int self = fdio_open_dir(dirfd);
 	struct format_dir_record first;
 	struct format_dir_record second;
 	int file = read_file(dirfd, keys, &first);
@@ -184,7 +178,7 @@ int dirrec_write(int dirfd, const struct keyring *keys, const struct format_dir_
 	r = write_file(dirfd, raw);
 	if (r)
 		return r;
-	self = open_self(dirfd);
+	self = fdio_open_dir(dirfd);
 	*in_xattr = write_xattr(self, raw);
 	fdio_close(self);
 	return 0;
@@ -193,7 +187,7 @@ int dirrec_write(int dirfd, const struct keyring *keys, const struct format_dir_
 /* Flush the directory itself; one that may not be read, with its whole filesystem. */
 static int sync_dir(int dirfd, int file)
 {
-	int self = open_self(dirfd);
+	int self = fdio_open_dir(dirfd);
 	int r = 0;
 
 	if (self == -EACCES)

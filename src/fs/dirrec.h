@@ -21,7 +21,7 @@
 #define DIRREC_XATTR "user.cryptfs.dir"
 
 enum {
-	DIRREC_MISSING = 1, /* neither copy exists */
+	DIRREC_MISSING = 1, /* neither copy exists (a file without a byte is none) */
 	DIRREC_DAMAGED,	    /* a copy exists, none is valid */
 };
 

@@ -161,6 +161,16 @@ int file_fd(const struct file *f)
 	return f->fd;
 }
 
+uint64_t file_length(struct file *f)
+{
+	uint64_t length;
+
+	pthread_rwlock_rdlock(&f->lock);
+	length = f->length;
+	pthread_rwlock_unlock(&f->lock);
+	return length;
+}
+
 const uint8_t *file_id(const struct file *f)
 {
 	return f->header.id;
@@ -253,13 +263,24 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 	return r;
 }
 
+/* Nothing to change, but a change was asked for: the times move. */
+static int touch(struct file *f)
+{
+	const struct timespec times[2] = { { 0, UTIME_OMIT }, { 0, UTIME_NOW } };
+
+	/* In another owner's file only both times may be set. */
+	return futimens(f->fd, times) && futimens(f->fd, NULL) ? -errno : 0;
+}
+
 static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 {
 	uint64_t old = f->length;
 	int r = finish_change(f, io);
 
-	if (r || length == f->length)
+	if (r)
 		return r;
+	if (length == f->length)
+		return touch(f);
 	if (f->small && length <= FORMAT_SMALL_MAX)
 		return small_resize(f, io, length);
 	if (f->small)
@@ -287,6 +308,85 @@ int file_truncate(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 		r = xor_resize(f, io, length);
 	else
 		r = resize_sealed(f, io, length, bad);
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}
+
+/* Zeros over what there is from offset to end. */
+static int zero_sealed(struct file *f, struct io *io, uint64_t offset, uint64_t end, uint64_t *bad)
+{
+	if (end > f->length)
+		end = f->length;
+	if (offset >= end)
+		return 0;
+	if (!f->small)
+		return holes_punch(f, io, offset, end, bad);
+	memset(io->data + IO_DATA, 0, (size_t)(end - offset));
+	return small_write(f, io, offset, (size_t)(end - offset));
+}
+
+static int zero(struct file *f, struct io *io, uint64_t offset, uint64_t end, uint64_t *bad)
+{
+	int r;
+
+	if (!is_xor(f)) {
+		r = finish_change(f, io);
+		return r ? r : zero_sealed(f, io, offset, end, bad);
+	}
+	if (end > f->length)
+		end = f->length;
+	return xor_zero(f, io, offset, end);
+}
+
+/* Space for what is to be written; a small file has its page already. */
+static int reserve(struct file *f, uint64_t offset, uint64_t end)
+{
+	if (is_xor(f))
+		return xor_reserve(f, offset, end);
+	return f->small && end <= FORMAT_SMALL_MAX ? 0 : holes_reserve(f, offset, end);
+}
+
+int file_allocate(struct file *f, struct io *io, const struct file_range *range, uint64_t *bad)
+{
+	uint64_t end = range->offset + range->size;
+	int r = 0;
+
+	*bad = 0;
+	io->used = true;
+	pthread_rwlock_wrlock(&f->lock);
+	if (!f->writable)
+		r = -EBADF;
+	else if (!range->size)
+		r = -EINVAL;
+	else if (range->size > FORMAT_MAX_LENGTH || range->offset > FORMAT_MAX_LENGTH - range->size)
+		r = -EFBIG;
+	if (!r && range->kind != FILE_RESERVE)
+		r = zero(f, io, range->offset, end, bad);
+	if (!r && range->kind != FILE_PUNCH) {
+		r = reserve(f, range->offset, end);
+		/* Zeros are what was asked for; space only comes with them. */
+		if (r == -EOPNOTSUPP && range->kind == FILE_ZERO)
+			r = 0;
+	}
+	if (!r && range->extend && end > f->length)
+		r = is_xor(f) ? xor_resize(f, io, end) : resize_sealed(f, io, end, bad);
+	else if (!r)
+		r = touch(f);
+	pthread_rwlock_unlock(&f->lock);
+	return r;
+}
+
+int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found)
+{
+	int r = 0;
+
+	pthread_rwlock_rdlock(&f->lock);
+	if (offset >= f->length)
+		r = -ENXIO;
+	else if (is_xor(f) || f->small || !(f->header.flags & FORMAT_HAS_HOLES))
+		*found = hole ? f->length : offset;
+	else
+		r = holes_seek(f, offset, hole, found);
 	pthread_rwlock_unlock(&f->lock);
 	return r;
 }
@@ -329,16 +429,23 @@ bool file_was_changed(struct file *f)
 /* Leave no half-entry of a dead writer, some blocks at a time. */
 static int resolve_all(struct file *f, struct io *io)
 {
+	struct stat before;
 	uint64_t first = 0;
 	int r = 0;
 
 	for (bool more = true; more && !r; first += IO_MAX_BLOCKS) {
 		pthread_rwlock_wrlock(&f->lock);
+		if (f->suspect && !f->small && first < blocks_of(f->length))
+			first = holes_skip(f, first);
 		if (!f->suspect || f->small || first >= blocks_of(f->length)) {
 			f->suspect = f->suspect && r;
 			more = false;
 		} else {
-			r = blocks_resolve(f, io, first, IO_MAX_BLOCKS);
+			r = quiet_begin(f, &before);
+			if (!r) {
+				r = blocks_resolve(f, io, first, IO_MAX_BLOCKS);
+				quiet_end(f, &before);
+			}
 			f->changes++;
 		}
 		pthread_rwlock_unlock(&f->lock);
@@ -350,25 +457,36 @@ static int resolve_all(struct file *f, struct io *io)
 static int tidy(struct file *f, struct io *io)
 {
 	uint64_t size = f->small ? format_small_size(f->length) : format_big_size(f->length);
+	struct stat before;
 	struct stat st;
-	int r = finish_change(f, io);
+	int r = quiet_begin(f, &before);
 
-	if (r || fstat(f->fd, &st))
-		return r ? r : -errno;
-	if ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))
-		return -errno;
-	return 0;
+	if (r)
+		return r;
+	r = finish_change(f, io);
+	if (!r &&
+	    (fstat(f->fd, &st) || ((uint64_t)st.st_size > size && ftruncate(f->fd, (off_t)size))))
+		r = -errno;
+	quiet_end(f, &before);
+	return r;
 }
 
+/* To both slots: the one before is DIRTY, or names a place that is no more. */
 static int write_clean_header(struct file *f, struct io *io)
 {
 	struct format_header old = f->header;
-	int r;
+	struct stat before;
+	int r = quiet_begin(f, &before);
 
+	if (r)
+		return r;
 	f->header.flags &= ~(uint32_t)(FORMAT_DIRTY | FORMAT_SMALL);
 	f->header.flags |= f->small ? FORMAT_SMALL : 0;
 	f->header.length = f->length;
-	r = header_write_quietly(f, io);
+	r = header_write(f, io);
+	if (!r)
+		(void)header_write(f, io); /* one is enough to go on with */
+	quiet_end(f, &before);
 	if (r)
 		f->header = old;
 	else

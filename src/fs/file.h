@@ -60,6 +60,9 @@ bool file_writable(const struct file *f);
  */
 void file_count_reads(struct file *f);
 
+/* Bytes of plaintext, as the header says; after a death the backing size may not. */
+uint64_t file_length(struct file *f);
+
 /* The backing descriptor, borrowed, for fstat and the like. */
 int file_fd(const struct file *f);
 
@@ -87,6 +90,32 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 /* Cut or extend (by a hole) to length. */
 int file_truncate(struct file *f, struct io *io, uint64_t length, uint64_t *bad);
 
+enum file_range_kind {
+	FILE_RESERVE, /* let there be space for it; what is there stays */
+	FILE_ZERO,    /* zeros, with space for something else */
+	FILE_PUNCH,   /* zeros; the space of whole blocks is given back */
+};
+
+struct file_range {
+	enum file_range_kind kind;
+	uint64_t offset;
+	uint64_t size;
+	bool extend; /* a file that ends before becomes as long */
+};
+
+/*
+ * As fallocate(2): -EOPNOTSUPP where the backing filesystem cannot reserve
+ * space.  After a failure a part may be zeros already.
+ */
+int file_allocate(struct file *f, struct io *io, const struct file_range *range, uint64_t *bad);
+
+/*
+ * The first byte from offset on that lies in a hole (the end of the file is
+ * one), or in none: 0, -ENXIO if offset is behind the end or only holes
+ * follow, or -errno.  A hole may be taken for zeros, never the other way.
+ */
+int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found);
+
 /* Make what was written durable. */
 int file_sync(struct file *f, bool data_only);
 
@@ -112,6 +141,12 @@ int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BIND
 
 /* Make binding the only one, on disk with the next header: after a rename. */
 void file_bind_only(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE]);
+
+/*
+ * Whether the header of the backing file fd (borrowed, not opened here) frees it
+ * from bindings: 1, 0 (also for a damaged one) or -errno.
+ */
+int file_peek_unbound(const struct store *store, int fd);
 
 /* Free the file from bindings for good: before a second hard link. */
 int file_unbind(struct file *f, struct io *io);

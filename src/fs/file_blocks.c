@@ -522,12 +522,8 @@ int blocks_extend(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	bool holes = blocks_of(length) > blocks_of(f->length);
 	int r = header_mark_dirty(f, io, true);
 
-	if (!r && holes && !(f->header.flags & FORMAT_HAS_HOLES)) {
-		f->header.flags |= FORMAT_HAS_HOLES;
-		r = header_write(f, io);
-		if (r)
-			f->header.flags &= ~(uint32_t)FORMAT_HAS_HOLES;
-	}
+	if (!r && holes)
+		r = holes_allow(f, io);
 	if (!r && holes)
 		r = clear_stale_entries(f);
 	if (!r)
@@ -727,8 +723,10 @@ static int resolve_block(struct file *f, struct io *io, uint64_t index)
 	int wrong;
 	int r = tags_read(f->tags, f->fd, index, 1, entry);
 
-	if (r || format_entry_is_hole(entry))
+	if (r)
 		return r;
+	if (format_entry_is_hole(entry))
+		return holes_finish(f, io, index);
 	wrong = 1 - format_entry_current(entry);
 	alone = bytes_are_zero(half_of(entry, wrong), FORMAT_HALF_SIZE);
 	if (alone && !(f->header.flags & FORMAT_HAS_HOLES))

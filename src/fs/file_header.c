@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/fdio.h"
+#include "base/secmem.h"
 
 int header_prepare(struct file *f, struct io *io, int *slot)
 {
@@ -49,21 +51,35 @@ int header_write(struct file *f, struct io *io)
 	return r;
 }
 
-int header_write_quietly(struct file *f, struct io *io)
+int quiet_begin(struct file *f, struct stat *before)
 {
-	struct timespec times[2];
-	struct stat st;
-	int r;
+	return fstat(f->fd, before) ? -errno : 0;
+}
 
-	if (fstat(f->fd, &st))
-		return -errno;
-	r = header_write(f, io);
-	times[0] = st.st_atim;
-	times[1] = st.st_mtim;
+void quiet_end(struct file *f, const struct stat *before)
+{
+	struct timespec times[2] = { before->st_atim, before->st_mtim };
+	struct stat now;
+
+	if (fstat(f->fd, &now) ||
+	    (now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
+	     now.st_mtim.tv_nsec == before->st_mtim.tv_nsec && now.st_mode == before->st_mode))
+		return;
 	(void)futimens(f->fd, times); /* another owner's file: the time moves */
 	/* Writing took these away, unless we are privileged. */
-	if (st.st_mode & (S_ISUID | S_ISGID))
-		(void)fchmod(f->fd, st.st_mode & 07777);
+	if (before->st_mode & (S_ISUID | S_ISGID))
+		(void)fchmod(f->fd, before->st_mode & 07777);
+}
+
+int header_write_quietly(struct file *f, struct io *io)
+{
+	struct stat before;
+	int r = quiet_begin(f, &before);
+
+	if (r)
+		return r;
+	r = header_write(f, io);
+	quiet_end(f, &before);
 	return r;
 }
 
@@ -131,8 +147,29 @@ static void take_header(struct file *f, const struct format_header *header, int 
 }
 
 /*
+ * Whether a write of the small content that a header speaks of may have been cut
+ * off: a sector of it, or its end, is not there.
+ */
+static int was_cut_off(struct file *f, const struct format_header *header, uint64_t backing_size)
+{
+	enum { SECTOR = 512 };
+	uint8_t content[FORMAT_SMALL_MAX];
+	size_t size = (size_t)header->length;
+	int r;
+
+	if (!(header->flags & FORMAT_SMALL) || backing_size < format_small_size(size))
+		return 1;
+	r = fdio_pread_full(f->fd, content, size, FORMAT_CONTENT_START);
+	for (size_t at = 0; !r && at < size; at += SECTOR)
+		if (bytes_are_zero(content + at, size - at < SECTOR ? size - at : SECTOR))
+			r = 1;
+	return r;
+}
+
+/*
  * Small content was rewritten in place: of the two headers the one counts
- * whose nonce and tag open it.
+ * whose nonce and tag open it.  No content opens always, but content that was
+ * there and is damaged is not none.
  */
 static int choose_small(struct file *f, struct io *io, const struct format_header headers[2],
 			unsigned int valid, uint64_t backing_size)
@@ -157,6 +194,13 @@ static int choose_small(struct file *f, struct io *io, const struct format_heade
 			continue;
 		if (backing_size < format_small_size(header->length))
 			continue;
+		if (i && !header->length) {
+			r = was_cut_off(f, &headers[order[0]], backing_size);
+			if (r < 0)
+				return r;
+			if (!r)
+				continue;
+		}
 		f->header = *header;
 		f->length = header->length;
 		r = small_load(f, io, IO_EDGE);
@@ -171,7 +215,7 @@ static int choose_small(struct file *f, struct io *io, const struct format_heade
 	}
 	/* Let it be seen and removed: reading says EIO. */
 	take_header(f, &headers[order[0]], order[0]);
-	f->length = backing_size - FORMAT_CONTENT_START;
+	f->length = format_length(backing_size);
 	return FILE_DAMAGED;
 }
 
@@ -191,6 +235,17 @@ static int load_small(struct file *f, struct io *io, const struct format_header 
 	if (r || backing_size == format_small_size(f->length))
 		return r;
 	return f->suspect ? repair_size(f, format_small_size(f->length)) : FILE_DAMAGED;
+}
+
+/*
+ * Small content leaves the header page by way of GROWING.  Without that it is
+ * still there, however long the file was made.
+ */
+static bool has_not_moved(const struct format_header *header)
+{
+	const uint32_t flags = FORMAT_DIRTY | FORMAT_SMALL;
+
+	return (header->flags & (flags | FORMAT_GROWING)) == flags && header->length;
 }
 
 static int load_blocks(struct file *f, struct io *io, uint64_t backing_size)
@@ -242,6 +297,58 @@ int header_load(struct file *f, struct io *io)
 
 	if (backing_size < FORMAT_BLOCK_SIZE)
 		return load_small(f, io, headers, valid, backing_size);
+	if (has_not_moved(&f->header)) {
+		r = load_small(f, io, headers, valid, backing_size);
+		if (r != FILE_DAMAGED || !format_length(backing_size))
+			return r;
+		/* Headers were lost: blocks speak for themselves, no blocks do not. */
+	}
 	tags_fill(f->tags, 0, page + FORMAT_CONTENT_START);
 	return load_blocks(f, io, backing_size);
+}
+
+/* ---- looking at a file that is not opened --------------------------------- */
+
+/* Wiped after each use; here because stacks may not have its alignment. */
+static _Thread_local struct cipher_key key_alone;
+
+/* Decode one slot without an io: 0, FORMAT_DAMAGED or -errno. */
+static int decode_alone(const struct store *store, const uint8_t raw[FORMAT_HEADER_SIZE],
+			struct format_header *header)
+{
+	uint8_t id[KEYS_FILE_ID_SIZE];
+	uint8_t secret[CIPHER_KEY_SIZE];
+	int r = format_header_peek(raw, id);
+
+	if (r)
+		return r;
+	keys_file(store->keys, id, secret);
+	r = cipher_key_set(&key_alone, store->suite, secret);
+	if (!r)
+		r = format_header_decode(raw, &key_alone, header);
+	secmem_wipe(secret, sizeof(secret));
+	secmem_wipe(&key_alone, sizeof(key_alone));
+	return r;
+}
+
+int file_peek_unbound(const struct store *store, int fd)
+{
+	uint8_t raw[2][FORMAT_HEADER_SIZE];
+	const struct format_header *current = NULL;
+	struct format_header headers[2];
+	int r;
+
+	if (store->suite == CIPHER_XOR)
+		return 1;
+	r = fdio_pread_full(fd, raw, sizeof(raw), 0);
+	if (r)
+		return r == -ENODATA ? 0 : r;
+	for (int i = 0; i < 2; i++) {
+		r = decode_alone(store, raw[i], &headers[i]);
+		if (r < 0)
+			return r;
+		if (!r && (!current || headers[i].sequence > current->sequence))
+			current = &headers[i];
+	}
+	return current && current->flags & FORMAT_MULTI;
 }

@@ -7,6 +7,7 @@
 #define FS_FILE_INTERNAL_H
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include "fs/file.h"
 #include "fs/tags.h"
@@ -26,6 +27,8 @@ struct file {
 	bool suspect; /* a writer died: which half of an entry opens is not known */
 	bool barrier; /* DIRTY may not be durable yet: sync before a new size */
 	bool rebound; /* bindings on disk are more than they should be */
+	/* A header with HAS_HOLES is on the disk itself. */
+	bool holes_durable;
 	uint64_t changes;
 	uint64_t version; /* of the content; no two of any file are the same */
 };
@@ -51,7 +54,13 @@ int header_prepare(struct file *f, struct io *io, int *slot);
 void header_commit(struct file *f, int slot);
 /* header_prepare, write, header_commit. */
 int header_write(struct file *f, struct io *io);
-/* The same, with the file's times and mode as before. */
+/*
+ * What is written between these two moves neither the file's times nor its
+ * mode.  f->lock is held throughout, or the time of a write would be lost.
+ */
+int quiet_begin(struct file *f, struct stat *before);
+void quiet_end(struct file *f, const struct stat *before);
+/* header_write between them. */
 int header_write_quietly(struct file *f, struct io *io);
 /* Say DIRTY on disk before the first change; durably before a new size. */
 int header_mark_dirty(struct file *f, struct io *io, bool resizes);
@@ -84,10 +93,28 @@ void blocks_undo(struct file *f, struct io *io, uint64_t length);
 /* Drop half-entries of dead writers in n blocks from first on. */
 int blocks_resolve(struct file *f, struct io *io, uint64_t first, uint64_t n);
 
+/* file_holes.c: holes of content in blocks */
+
+/* Say HAS_HOLES on disk, if it is not said. */
+int holes_allow(struct file *f, struct io *io);
+/* Zeros from .. to, both up to f->length; of whole blocks nothing is left. */
+int holes_punch(struct file *f, struct io *io, uint64_t from, uint64_t to, uint64_t *bad);
+/* After a death: what is left of the data of this block, which is a hole, goes. */
+int holes_finish(struct file *f, struct io *io, uint64_t block);
+/* Space on the backing filesystem for from .. to, also behind the end. */
+int holes_reserve(struct file *f, uint64_t from, uint64_t to);
+/* The first hole, or byte that lies in none, from offset < f->length on; as file_seek. */
+int holes_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found);
+/* The first block from this one on that may be no hole; UINT64_MAX if there is none. */
+uint64_t holes_skip(const struct file *f, uint64_t block);
+
 /* file_xor.c: CryptStream's plain layout */
 
 int xor_read(struct file *f, struct io *io, uint64_t offset, size_t size);
 int xor_write(struct file *f, struct io *io, uint64_t offset, size_t size);
 int xor_resize(struct file *f, struct io *io, uint64_t length);
+/* Zeros from .. to, both up to f->length. */
+int xor_zero(struct file *f, struct io *io, uint64_t from, uint64_t to);
+int xor_reserve(struct file *f, uint64_t from, uint64_t to);
 
 #endif /* FS_FILE_INTERNAL_H */

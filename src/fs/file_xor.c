@@ -6,15 +6,17 @@
 #include "fs/file_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
 
-static int run(struct file *f, struct io *io, uint64_t offset, size_t size)
+/* Encrypt or decrypt size bytes at slot offset `at`. */
+static int run(struct file *f, struct io *io, uint32_t at, uint64_t offset, size_t size)
 {
 	struct engine_batch batch = {
-		.op = ENGINE_XOR, .offset = IO_DATA, .size = (uint32_t)size, .position = offset
+		.op = ENGINE_XOR, .offset = at, .size = (uint32_t)size, .position = offset
 	};
 	int r = io_load_key(io, CIPHER_XOR, f->header.id);
 
@@ -27,13 +29,13 @@ int xor_read(struct file *f, struct io *io, uint64_t offset, size_t size)
 
 	if (r)
 		return r == -ENODATA ? -EIO : r;
-	return run(f, io, offset, size);
+	return run(f, io, IO_DATA, offset, size);
 }
 
 /* Write the size bytes at IO_DATA. */
 static int store(struct file *f, struct io *io, uint64_t offset, size_t size)
 {
-	int r = run(f, io, offset, size);
+	int r = run(f, io, IO_DATA, offset, size);
 
 	if (!r)
 		r = fdio_pwrite_full(f->fd, io->data + IO_DATA, size, (off_t)offset);
@@ -42,19 +44,49 @@ static int store(struct file *f, struct io *io, uint64_t offset, size_t size)
 	return r;
 }
 
-/* Zeros have to be there as ciphertext: a hole would read as the key. */
-static int append_zeros(struct file *f, struct io *io, uint64_t length)
+enum { ZERO_PAGES = 256 };
+
+/*
+ * Zeros have to be there as ciphertext: a hole would read as the key.  They
+ * are the same on every page, and are made beside the payload of a write.
+ */
+int xor_zero(struct file *f, struct io *io, uint64_t from, uint64_t to)
 {
-	int r = 0;
+	uint8_t *page = io->data + IO_EDGE;
+	int r;
 
-	while (!r && f->length < length) {
-		uint64_t left = length - f->length;
-		size_t size = left < IO_MAX_SIZE ? (size_t)left : IO_MAX_SIZE;
+	memset(page, 0, FORMAT_BLOCK_SIZE);
+	r = run(f, io, IO_EDGE, 0, FORMAT_BLOCK_SIZE);
+	while (!r && from < to) {
+		struct iovec iov[ZERO_PAGES];
+		uint64_t end = from;
+		size_t n = 0;
 
-		memset(io->data + IO_DATA, 0, size);
-		r = store(f, io, f->length, size);
+		while (n < ZERO_PAGES && end < to) {
+			size_t skip = (size_t)(end % FORMAT_BLOCK_SIZE);
+			size_t size = FORMAT_BLOCK_SIZE - skip;
+
+			if (size > to - end)
+				size = (size_t)(to - end);
+			iov[n++] = (struct iovec){ page + skip, size };
+			end += size;
+		}
+		r = fdio_pwritev_full(f->fd, iov, n, (off_t)from);
+		if (!r && end > f->length)
+			f->length = end;
+		from = end;
 	}
 	return r;
+}
+
+static int append_zeros(struct file *f, struct io *io, uint64_t length)
+{
+	return xor_zero(f, io, f->length, length);
+}
+
+int xor_reserve(struct file *f, uint64_t from, uint64_t to)
+{
+	return fallocate(f->fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from)) ? -errno : 0;
 }
 
 int xor_resize(struct file *f, struct io *io, uint64_t length)
@@ -68,7 +100,10 @@ int xor_resize(struct file *f, struct io *io, uint64_t length)
 		f->length = length;
 		return 0;
 	}
-	r = append_zeros(f, io, length);
+	/* Rather now than when the disk is full of zeros. */
+	r = xor_reserve(f, old, length);
+	if (!r || r == -EOPNOTSUPP)
+		r = append_zeros(f, io, length);
 	if (r && !ftruncate(f->fd, (off_t)old))
 		f->length = old;
 	return r;
@@ -77,22 +112,12 @@ int xor_resize(struct file *f, struct io *io, uint64_t length)
 int xor_write(struct file *f, struct io *io, uint64_t offset, size_t size)
 {
 	uint64_t old = f->length;
-	int r;
+	int r = offset > old ? append_zeros(f, io, offset) : 0;
 
-	if (offset > old) {
-		/* The payload is where zeros would be made: those come second. */
+	if (!r)
 		r = store(f, io, offset, size);
-		if (!r) {
-			uint64_t end = f->length;
-
-			f->length = old;
-			r = append_zeros(f, io, offset);
-			f->length = r ? old : end;
-		}
-	} else {
-		r = store(f, io, offset, size);
-	}
-	if (r && f->length == old)
-		(void)!ftruncate(f->fd, (off_t)old); /* a part may be there */
+	/* A part may be there. */
+	if (r && offset + size > old && !ftruncate(f->fd, (off_t)old))
+		f->length = old;
 	return r;
 }

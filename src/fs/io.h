@@ -41,9 +41,14 @@ struct store {
 	bool read_only;
 	/*
 	 * Only the user we run as gets in (no allow_other), and the kernel does
-	 * not check permissions: the backing filesystem does, and tree_open.
+	 * not check permissions (no acl either): the backing filesystem does, and tree_open.
 	 */
 	bool alone;
+	/*
+	 * The kernel checks POSIX ACLs, which are the backing files', and leaves
+	 * the caller's umask to us.
+	 */
+	bool acl;
 };
 
 struct io {

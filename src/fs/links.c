@@ -108,6 +108,9 @@ int links_open(const struct keyring *keys, enum cipher_suite suite, const char *
 
 	if (!box.aad_size)
 		return -ENAMETOOLONG;
+	/* No more than two, of the same target: the length of one says that of the other. */
+	if (*end && (strchr(end + 1, '.') || strlen(end + 1) != (size_t)(end - text)))
+		return LINKS_DAMAGED;
 	r = open_one(&box, text, (size_t)(end - text), target);
 	if (r == LINKS_DAMAGED && *end)
 		r = open_one(&box, end + 1, strlen(end + 1), target);

@@ -4,11 +4,13 @@
  *
  *   1  check the mountpoint
  *   2  fork the process that serves; the first one waits for its word
- *   3  the engine: its zygote is forked from a process that has one thread,
- *      no secret and no /dev/fuse
+ *   3  fork the process that will unmount, then the engine: its zygote is
+ *      forked from a process that has one thread, no secret and no /dev/fuse
  *   4  open and unlock the vault: asks for the passphrase on the terminal
  *   5  mount, then leave the terminal
- *   6  threads: supervisor of the workers, settling, trimming, control socket, receivers
+ *   6  open what is needed outside of the vault, and be confined
+ *   7  threads: supervisor of the workers, settling, trimming, seeking, control socket,
+ *      receivers
  *
  * It ends the other way round: what the kernel still holds (it is written out
  * while requests are served), control socket, trimming (while they are, too),
@@ -24,11 +26,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,12 +39,16 @@
 #include "base/log.h"
 #include "base/secmem.h"
 #include "fs/bdi.h"
+#include "fs/confine.h"
 #include "fs/control.h"
+#include "fs/dirrec.h"
 #include "fs/exitcode.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
+#include "fs/seek.h"
 #include "fs/status.h"
 #include "fs/trim.h"
+#include "fs/unmounter.h"
 #include "fs/vault.h"
 #include "fs/writeout.h"
 
@@ -64,9 +70,12 @@ struct mount {
 	struct ops_context context;
 	struct fuse_session *session;
 	bool mounted;
+	struct unmounter unmounter;
 	struct trim *trim;
 	struct loop *loop;
-	dev_t dev; /* the mount's, once it answers */
+	dev_t dev; /* the mount's, once it is mounted */
+	struct bdi bdi;
+	struct confine_report confined;
 	struct writeout *writeout;
 	struct io *settle_io;
 	pthread_t settler;
@@ -79,25 +88,6 @@ struct mount {
 };
 
 /* ---- the mountpoint ------------------------------------------------------ */
-
-/* Detach what an earlier, dead process left mounted. */
-static int detach_dead(const char *path)
-{
-	pid_t child;
-	int status;
-
-	log_warn("%s: an earlier mount died there; unmounting it", path);
-	if (!umount2(path, MNT_DETACH))
-		return 0;
-	child = fork();
-	if (child == 0) {
-		execlp("fusermount3", "fusermount3", "-u", "-z", "--", path, (char *)NULL);
-		_exit(127);
-	}
-	if (child < 0 || waitpid(child, &status, 0) != child || status)
-		return -EBUSY;
-	return 0;
-}
 
 static int unusable(const char *path, const char *why)
 {
@@ -127,8 +117,10 @@ static int check_mountpoint(struct mount *m)
 	struct stat st;
 	int r = look_at(path, &st);
 
-	if (r == -ENOTCONN) {
-		r = detach_dead(path);
+	/* The latter while it dies: our question was in the queue then. */
+	if (r == -ENOTCONN || r == -ECONNABORTED) {
+		log_warn("%s: an earlier mount died there; unmounting it", path);
+		r = unmounter_run(path);
 		if (r)
 			return unusable(path, "a dead mount is there (unmount it first)");
 		r = look_at(path, &st);
@@ -261,6 +253,21 @@ static int create_vault(const struct mount *m, struct vault_secret *secret)
 	return r ? exitcode_report_vault("create", m->o->vault, r) : 0;
 }
 
+/* What cannot be written, for this reason, can perhaps be read. */
+static int open_read_only(struct mount *m, int why)
+{
+	const char *path = m->o->vault;
+	int r = vault_open(path, VAULT_SHARED, &m->vault);
+
+	if (r)
+		return r;
+	m->read_only = true;
+	log_warn("%s: mounting read-only: %s", path,
+		 why == -EROFS ? "it is on a read-only filesystem"
+			       : "no permission to write there");
+	return 0;
+}
+
 static int open_vault(struct mount *m)
 {
 	struct vault_secret secret = { 0 };
@@ -270,11 +277,8 @@ static int open_vault(struct mount *m)
 
 	m->read_only = m->o->read_only;
 	r = vault_open(path, m->read_only ? VAULT_SHARED : VAULT_EXCLUSIVE, &m->vault);
-	if (r == -EROFS) {
-		log_warn("%s is on a read-only filesystem: mounting it read-only", path);
-		m->read_only = true;
-		r = vault_open(path, VAULT_SHARED, &m->vault);
-	}
+	if (r == -EROFS || r == -EACCES)
+		r = open_read_only(m, r);
 	if (offers_to_create(m, r)) {
 		status = create_vault(m, &secret);
 		if (!status)
@@ -293,6 +297,19 @@ static int open_vault(struct mount *m)
 	return status;
 }
 
+/* A new vault has a record in its tree: one without anything is not the tree that it had. */
+static int check_root(const struct mount *m)
+{
+	struct format_dir_record record;
+	int r = dirrec_read(vault_tree_fd(m->vault), m->store.keys, true, &record);
+
+	if (r != DIRREC_MISSING)
+		return 0; /* what else is wrong shows */
+	log_error("cannot open %s: all that was in tree/ is gone (restore it from a backup)",
+		  m->o->vault);
+	return STATUS_DAMAGED;
+}
+
 static int load_tree(struct mount *m)
 {
 	struct vault_info info;
@@ -305,7 +322,11 @@ static int load_tree(struct mount *m)
 	m->store.keys = vault_keys(m->vault);
 	m->store.suite = info.suite;
 	m->store.read_only = m->read_only;
-	m->store.alone = !m->o->allow_other;
+	m->store.alone = !m->o->allow_other && !m->o->acl;
+	m->store.acl = m->o->acl;
+	r = check_root(m);
+	if (r)
+		return r;
 	r = tree_new(&m->store, vault_tree_fd(m->vault), &m->tree);
 	if (!r)
 		return 0;
@@ -359,7 +380,9 @@ static int new_session(struct mount *m)
 	if (m->read_only)
 		strcat(list, ",ro");
 	if (m->o->allow_other)
-		strcat(list, ",allow_other,default_permissions");
+		strcat(list, ",allow_other");
+	if (m->o->allow_other || m->o->acl)
+		strcat(list, ",default_permissions");
 	if (*m->o->kernel) {
 		strcat(list, ",");
 		strcat(list, m->o->kernel);
@@ -388,6 +411,7 @@ static int do_mount(struct mount *m)
 	m->context.tree = m->tree;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
+	m->context.acl = m->o->acl;
 	m->context.no_xattr = m->o->no_xattr;
 	m->context.writeback = m->o->writeback && !m->read_only;
 	m->context.ready = ready;
@@ -464,23 +488,61 @@ static void stop_settling(struct mount *m)
 
 /* ---- being asked --------------------------------------------------------- */
 
-/* Before there is anybody who serves: the mount is looked for, not touched. */
-static void start_control(struct mount *m)
+static void open_control(struct mount *m)
 {
-	struct control_name name = { .owner = geteuid() };
-	struct mountinfo info;
-	int r = mountinfo_find(m->mountpoint, &info);
+	const struct control_name name = { .owner = geteuid(),
+					   .major = major(m->dev),
+					   .minor = minor(m->dev) };
+	int r = control_open(&name, status_answer, &m->status, &m->control);
 
-	m->status = (struct status){ m->o, &m->store, &m->context.device, { 0 } };
+	m->status = (struct status){ .options = m->o,
+				     .store = &m->store,
+				     .device = &m->context.device,
+				     .confine = &m->confined };
 	status_start(&m->status);
-	if (!r) {
-		name.major = info.major;
-		name.minor = info.minor;
-		r = control_start(&name, status_answer, &m->status, &m->control);
-	}
 	if (r)
 		log_warn("cryptfs status will not work: %s",
 			 r < 0 ? strerror(-r) : "others may write where its socket would be");
+}
+
+/* ---- being confined ------------------------------------------------------ */
+
+/*
+ * What will be needed outside of the vault, while it can be had.  Nobody
+ * serves yet: the mount is looked for, not touched.
+ */
+static int open_the_rest(struct mount *m)
+{
+	struct mountinfo info;
+	int r = mountinfo_find(m->mountpoint, &info);
+
+	if (r)
+		return r < 0 ? r : -ENODEV;
+	m->dev = makedev(info.major, info.minor);
+	bdi_open(m->dev, m->context.writeback, &m->bdi);
+	open_control(m);
+	tzset(); /* for syslog */
+	return trim_new(&m->context, m->mountpoint, m->o->max_nodes, &m->trim);
+}
+
+static void give_place(struct confine_wishes *w, int fd, enum confine_access access)
+{
+	w->places[w->n_places++] = (struct confine_place){ .fd = fd, .access = access };
+}
+
+static void be_confined(struct mount *m)
+{
+	struct confine_wishes w = { .trusted_xattrs = !m->o->no_xattr };
+	int root = open(m->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	give_place(&w, vault_tree_fd(m->vault), m->read_only ? CONFINE_READ : CONFINE_CHANGE);
+	give_place(&w, root, CONFINE_LIST); /* for writeout */
+	if (m->control) {
+		give_place(&w, control_directory(m->control), CONFINE_UNLINK);
+		give_place(&w, control_parent(m->control), CONFINE_RMDIR);
+	}
+	confine_enter(&w, &m->confined);
+	fdio_close(root);
 }
 
 /* ---- serving ------------------------------------------------------------- */
@@ -500,10 +562,8 @@ static void look_at_mount(struct mount *m)
 {
 	struct stat st;
 
-	if (stat(m->mountpoint, &st))
-		return;
-	m->dev = st.st_dev;
-	bdi_widen(m->dev, m->context.writeback);
+	if (!stat(m->mountpoint, &st))
+		bdi_widen(&m->bdi);
 }
 
 /* Before the end: not longer than the limit, and not if a second signal comes. */
@@ -534,13 +594,19 @@ static int serve(struct mount *m)
 	/* What the kernel wants written must not wait for memory that only writing frees. */
 	if (m->context.writeback)
 		(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); /* root's right */
-	r = engine_watch(m->store.engine);
+	r = open_the_rest(m);
+	if (!r) {
+		be_confined(m);
+		r = engine_watch(m->store.engine);
+	}
 	if (!r)
 		r = start_settling(m);
 	if (!r)
-		r = trim_start(&m->context, m->mountpoint, m->o->max_nodes, &m->trim);
+		r = trim_start(m->trim);
 	if (!r)
-		start_control(m);
+		r = seek_start(&m->context, &m->context.seek);
+	if (!r && m->control)
+		r = control_start(m->control);
 	if (!r)
 		r = loop_start(m->session, &m->context.device, &m->store, SIGUSR2, &m->loop);
 	if (r)
@@ -555,15 +621,27 @@ static int serve(struct mount *m)
 	return 0;
 }
 
+/* libfuse sees a mount that is gone, and does not try what is forbidden here. */
+static void detach(struct mount *m)
+{
+	int r = unmounter_detach(&m->unmounter, fuse_session_fd(m->session), m->dev);
+
+	if (r)
+		log_error("cannot unmount %s: %s", m->mountpoint, strerror(-r));
+	fuse_session_unmount(m->session);
+}
+
 static void stop(struct mount *m)
 {
 	control_stop(m->control);
 	trim_stop(m->trim);
+	seek_stop(m->context.seek);
 	loop_stop(m->loop);
+	seek_free(m->context.seek);
 	trim_free(m->trim);
 	if (m->mounted) {
 		device_detach(&m->context.device);
-		fuse_session_unmount(m->session);
+		detach(m);
 	}
 	if (m->session)
 		fuse_session_destroy(m->session);
@@ -575,13 +653,16 @@ static void stop(struct mount *m)
 	tree_free(m->tree);
 	engine_stop(m->store.engine);
 	vault_close(m->vault);
+	unmounter_stop(&m->unmounter);
+	bdi_close(&m->bdi);
 	cipher_thread_fini();
 }
 
 /* The process that serves. */
 static int run(struct mount *m)
 {
-	int status = start_engine(m);
+	int r = unmounter_start(m->mountpoint, &m->unmounter);
+	int status = r ? failed("fork", r) : start_engine(m);
 
 	if (!status)
 		status = open_vault(m);
@@ -616,7 +697,7 @@ static int reserve_stdio(void)
 
 int mount_run(const struct options *o)
 {
-	struct mount m = { .o = o, .word = -1 };
+	struct mount m = { .o = o, .word = -1, .unmounter = UNMOUNTER_NONE, .bdi = BDI_NONE };
 	int fds[2];
 	pid_t child;
 	int status = check_mountpoint(&m);

@@ -125,14 +125,53 @@ static void unchain(struct shard *s, struct node *node)
 	s->n_nodes--;
 }
 
-static struct node *find(const struct shard *s, const struct stat *st)
+/* The first node of an inode from `node` on. */
+static struct node *find_from(struct node *node, const struct stat *st)
 {
-	struct node *node = *bucket_of(s, st->st_ino);
-
 	while (node && (node->ino != st->st_ino || node->gone || node->dev != st->st_dev ||
 			node->type != (st->st_mode & S_IFMT)))
 		node = node->hash_next;
 	return node;
+}
+
+static struct node *find(const struct shard *s, const struct stat *st)
+{
+	return find_from(*bucket_of(s, st->st_ino), st);
+}
+
+static struct place **find_place(struct node *node, const struct node *parent, const char *name)
+{
+	struct place **p = &node->places;
+
+	while (*p && ((*p)->parent != parent || strcmp((*p)->name, name) != 0))
+		p = &(*p)->next;
+	return p;
+}
+
+/* Whether a node may be found in any place, as far as the table knows. */
+static bool is_shared(const struct node *node)
+{
+	return node->type != S_IFDIR && node->type != S_IFLNK &&
+	       (node->type != S_IFREG || node->shared);
+}
+
+/* The node of what was found as parent/name; if none is known there, one without a place. */
+static struct node *find_at(const struct shard *s, const struct stat *st, const struct node *parent,
+			    const char *name)
+{
+	struct node *placeless = NULL;
+	struct node *there = NULL;
+	struct node *node = find(s, st);
+
+	for (; node; node = find_from(node->hash_next, st)) {
+		if (is_shared(node))
+			return node;
+		if (*find_place(node, parent, name))
+			there = node;
+		else if (!node->places)
+			placeless = node;
+	}
+	return there ? there : placeless;
 }
 
 /* Twice the buckets; without memory the chains only get longer. */
@@ -173,6 +212,8 @@ static struct node *node_new(struct nodes *t, struct shard *s, const struct stat
 	node->type = (uint16_t)(st->st_mode & S_IFMT);
 	if (node->type == S_IFDIR)
 		node->fd = -1;
+	else if (node->type != S_IFREG)
+		node->held_fd = -1;
 	chain(s, node);
 	grow(s);
 	atomic_fetch_add_explicit(&t->n_made, 1, memory_order_relaxed);
@@ -183,6 +224,8 @@ static void node_free(struct node *node)
 {
 	if (node->type == S_IFREG)
 		file_close(node->file);
+	else if (node->type != S_IFDIR)
+		fdio_close(node->held_fd);
 	free(node);
 }
 
@@ -246,15 +289,6 @@ static void free_up(struct nodes *t, struct node *node)
 }
 
 /* ---- places -------------------------------------------------------------- */
-
-static struct place **find_place(struct node *node, const struct node *parent, const char *name)
-{
-	struct place **p = &node->places;
-
-	while (*p && ((*p)->parent != parent || strcmp((*p)->name, name) != 0))
-		p = &(*p)->next;
-	return p;
-}
 
 /* Make parent/name the first place of a node. */
 static int add_place(struct node *node, struct node *parent, const char *name)
@@ -370,8 +404,8 @@ struct node *nodes_root(struct nodes *t)
 	return t->root;
 }
 
-struct node *nodes_get(struct nodes *t, const struct stat *st, struct node *parent,
-		       const char *stored, bool kernel)
+static struct node *get_node(struct nodes *t, const struct stat *st, struct node *parent,
+			     const char *stored, bool kernel, bool shared)
 {
 	struct shard *s = shard_of(t, st->st_ino);
 	bool is_new;
@@ -379,15 +413,19 @@ struct node *nodes_get(struct nodes *t, const struct stat *st, struct node *pare
 	struct node *unused = NULL;
 
 	pthread_mutex_lock(&s->lock);
-	node = find(s, st);
+	node = find_at(s, st, parent, stored);
+	if (!node && shared)
+		node = find(s, st);
 	is_new = !node;
 	if (is_new)
 		node = node_new(t, s, st);
 	if (!node)
 		goto out;
 	node->recent = !is_new;
+	if (shared)
+		node->shared = true;
 	hold(node);
-	if (add_place(node, parent, stored)) {
+	if (parent && add_place(node, parent, stored)) {
 		if (drop_locked(t, s, node))
 			unused = node;
 		node = NULL;
@@ -400,6 +438,26 @@ out:
 	if (is_new && node && nodes_count(t) > t->max_nodes)
 		t->crowded(t->crowded_arg);
 	return node;
+}
+
+struct node *nodes_get(struct nodes *t, const struct stat *st, struct node *parent,
+		       const char *stored, bool kernel)
+{
+	return get_node(t, st, parent, stored, kernel, false);
+}
+
+struct node *nodes_get_shared(struct nodes *t, const struct stat *st, struct node *parent,
+			      const char *stored, bool kernel)
+{
+	return get_node(t, st, parent, stored, kernel, true);
+}
+
+void nodes_share(struct nodes *t, struct node *node)
+{
+	struct shard *s = lock_shard(t, node);
+
+	node->shared = true;
+	unlock(s);
 }
 
 void nodes_made(struct nodes *t, const struct stat *st)
@@ -449,13 +507,14 @@ void nodes_unref(struct nodes *t, struct node *node)
 		free_up(t, node);
 }
 
-struct node *nodes_find(struct nodes *t, const struct stat *st)
+struct node *nodes_find(struct nodes *t, const struct stat *st, const struct node *parent,
+			const char *stored)
 {
 	struct shard *s = shard_of(t, st->st_ino);
 	struct node *node;
 
 	pthread_mutex_lock(&s->lock);
-	node = find(s, st);
+	node = find_at(s, st, parent, stored);
 	if (node)
 		hold(node);
 	unlock(s);

@@ -2,7 +2,10 @@
 /*
  * node - the inodes the kernel knows: which backing inode a node id stands
  * for, under which stored names it is reached, and how often the kernel holds
- * it.  One node per backing inode, however many names it has.
+ * it.  A backing inode has one node, however many names it has; but what is
+ * bound to its place (directories, symlinks, files that are not shared) and is
+ * found somewhere else, too, was put there by hand, and is another node: what
+ * was found to be right in the one place says nothing about the other.
  *
  * Only directories keep a descriptor (O_PATH, a bounded number of them; those
  * used again stay, the others are closed first); everything else is reached by
@@ -66,12 +69,15 @@ struct node {
 		};
 		struct {	      /* regular files, all under lock */
 			bool trusted; /* this mount wrote it: halves are as they should be */
+			bool shared;  /* shard: may have any names */
 			bool seen;    /* the kernel's pages are those of seen_mtime, seen_size */
 			uint32_t opens;
 			struct file *file; /* while open, by a handle or for a moment */
 			struct timespec seen_mtime;
 			int64_t seen_size;
 		};
+		/* Others, under lock: O_PATH, of one whose last name is gone, or -1. */
+		int held_fd;
 	};
 };
 
@@ -96,10 +102,17 @@ struct node *nodes_root(struct nodes *t);
 /*
  * The node of the backing inode st found as `stored` in parent, made if it is
  * new; with kernel, its lookup count grows by one, else its references do.
- * NULL without memory.
+ * parent is NULL for a file that has no name yet.  NULL without memory.
  */
 struct node *nodes_get(struct nodes *t, const struct stat *st, struct node *parent,
 		       const char *stored, bool kernel);
+
+/* The same for a regular file that may have any names: they are all one node. */
+struct node *nodes_get_shared(struct nodes *t, const struct stat *st, struct node *parent,
+			      const char *stored, bool kernel);
+
+/* From now on the regular file may have any names; before it gets a second one. */
+void nodes_share(struct nodes *t, struct node *node);
 
 /*
  * The backing inode st was just made.  What is still known under its number
@@ -114,8 +127,9 @@ void nodes_forget(struct nodes *t, struct node *node, uint64_t n);
 void nodes_ref(struct nodes *t, struct node *node);
 void nodes_unref(struct nodes *t, struct node *node);
 
-/* The node of a backing inode with a reference, or NULL if none is known. */
-struct node *nodes_find(struct nodes *t, const struct stat *st);
+/* The node that nodes_get would find, with a reference, or NULL. */
+struct node *nodes_find(struct nodes *t, const struct stat *st, const struct node *parent,
+			const char *stored);
 
 /* A name is gone; with last, so is the inode: it may be used anew. */
 void nodes_unlinked(struct nodes *t, struct node *node, struct node *parent, const char *stored,

@@ -3,11 +3,14 @@
 #include "fs/ops.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "fs/links.h"
+#include "fs/seek.h"
 #include "fs/wire.h"
 #include "fs/xattrs.h"
 
@@ -57,7 +60,7 @@ static struct caller caller_of(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	return (struct caller){ .uid = ctx->uid, .gid = ctx->gid };
+	return (struct caller){ .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
 }
 
 /* Reply 0 or -errno. */
@@ -120,6 +123,19 @@ static void want_writeback(struct ops_context *c, struct fuse_conn_info *conn)
 		log_warn("this kernel cannot collect writes: mounted without writeback");
 }
 
+/* A default ACL comes in the place of the umask, so that is left to us. */
+static void want_acl(const struct ops_context *c, struct fuse_conn_info *conn)
+{
+	const unsigned int both = FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
+
+	if (!c->acl)
+		return;
+	if ((conn->capable & both) == both)
+		conn->want |= both;
+	else
+		log_warn("this kernel has no ACLs for FUSE: mounted without");
+}
+
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct ops_context *c = userdata;
@@ -134,6 +150,7 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 	 */
 	conn->want = conn->capable & wanted;
 	want_writeback(c, conn);
+	want_acl(c, conn);
 	conn->max_write = IO_MAX_SIZE;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -154,6 +171,8 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		(void)fuse_reply_entry(req, &none);
 		return;
 	}
+	if (!r)
+		tree_correct_size(tree_of(req), my_io, &entry);
 	reply_entry(req, r, &entry);
 }
 
@@ -194,11 +213,16 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 /*
  * With writeback the kernel tells by these two, and no others, what the time
  * of a change is that it has written out.  Whoever may write another owner's
- * file may not set its times; close() and fsync() must not fail for that.
+ * file may not set its times; close() and fsync() must not fail for that.  Nor
+ * may sync() because the kernel speaks of a file that is no more.
  */
-static bool only_tells_times(fuse_req_t req, int to_set)
+static bool forgive_times(fuse_req_t req, struct node *node, int to_set, int r, struct stat *st)
 {
-	return context(req)->writeback && to_set == (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME);
+	if (!context(req)->writeback || to_set != (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME))
+		return false;
+	if (r == -ESTALE)
+		*st = (struct stat){ .st_ino = node->ino, .st_mode = node->type };
+	return r == -ESTALE || (r == -EPERM && !tree_getattr(tree_of(req), node, st));
 }
 
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -226,8 +250,8 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		wanted.st_mtim.tv_nsec = UTIME_NOW;
 	r = tree_setattr(c->tree, my_io, node, &wanted, valid, &st);
-	if (r == -EPERM && fi && only_tells_times(req, to_set))
-		r = tree_getattr(c->tree, node, &st);
+	if (r && (r != -EPERM || fi) && forgive_times(req, node, to_set, r, &st))
+		r = 0;
 	reply_attr(req, ino, r, &st);
 }
 
@@ -297,8 +321,10 @@ static void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		       const char *newname, unsigned int flags)
 {
+	const struct caller caller = caller_of(req);
+
 	reply_result(req, tree_rename(tree_of(req), my_io, node_of(req, parent), name,
-				      node_of(req, newparent), newname, flags));
+				      node_of(req, newparent), newname, flags, &caller));
 }
 
 /* ---- files --------------------------------------------------------------- */
@@ -329,7 +355,11 @@ static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	struct tree *t = tree_of(req);
 	struct fuse_entry_param e;
 	struct tree_entry entry;
-	int r = tree_create(t, my_io, node_of(req, parent), name, mode, &caller, &entry);
+	/* Of wire_translate: a file without a name. */
+	int r = strcmp(name, "/") != 0
+			? tree_create(t, my_io, node_of(req, parent), name, mode, &caller, &entry)
+			: tree_create_nameless(t, my_io, node_of(req, parent), mode, &caller,
+					       &entry);
 
 	if (r) {
 		reply_result(req, r);
@@ -398,6 +428,84 @@ static void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 	reply_result(req, tree_fsync(tree_of(req), node_of(req, ino), datasync));
 }
 
+/* ---- ranges -------------------------------------------------------------- */
+
+/* These requests do not say whether the caller may leave set-id bits as they are. */
+static void kill_set_id_of_others(fuse_req_t req, fuse_ino_t ino)
+{
+	if (fuse_req_ctx(req)->uid)
+		kill_set_id(req, ino);
+}
+
+static void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t size,
+			  struct fuse_file_info *fi)
+{
+	struct file_range range = { .kind = FILE_RESERVE,
+				    .offset = (uint64_t)offset,
+				    .size = (uint64_t)size,
+				    .extend = !(mode & FALLOC_FL_KEEP_SIZE) };
+	int r = 0;
+
+	(void)fi;
+	switch (mode & ~FALLOC_FL_KEEP_SIZE) {
+	case 0:
+		break;
+	case FALLOC_FL_ZERO_RANGE:
+		range.kind = FILE_ZERO;
+		break;
+	case FALLOC_FL_PUNCH_HOLE:
+		range.kind = FILE_PUNCH;
+		break;
+	default:
+		r = -EOPNOTSUPP;
+	}
+	if (!r)
+		r = tree_allocate(tree_of(req), my_io, node_of(req, ino), &range);
+	if (!r)
+		kill_set_id_of_others(req, ino);
+	reply_result(req, r);
+}
+
+static void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+		      struct fuse_file_info *fi)
+{
+	const struct seek_request request = { .req = req,
+					      .ino = ino,
+					      .node = node_of(req, ino),
+					      .offset = (uint64_t)offset,
+					      .hole = whence == SEEK_HOLE };
+
+	(void)fi;
+	/* With writeback we do not even know the end: from now on the kernel answers. */
+	if (context(req)->writeback)
+		reply_result(req, -ENOSYS);
+	else if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		reply_result(req, -EINVAL);
+	else
+		seek_answer(context(req)->seek, &request);
+}
+
+static void ops_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+				struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+				struct fuse_file_info *fi_out, size_t size, int flags)
+{
+	const struct tree_copy copy = { .from = node_of(req, ino_in),
+					.to = node_of(req, ino_out),
+					.from_offset = (uint64_t)off_in,
+					.to_offset = (uint64_t)off_out,
+					.size = size };
+	ssize_t r = flags ? -EINVAL : tree_copy(tree_of(req), my_io, &copy);
+
+	(void)fi_in;
+	(void)fi_out;
+	if (r >= 0)
+		kill_set_id_of_others(req, ino_out);
+	if (r < 0)
+		reply_result(req, (int)r);
+	else
+		(void)fuse_reply_write(req, (size_t)r);
+}
+
 /* ---- directories --------------------------------------------------------- */
 
 static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -450,8 +558,10 @@ static ssize_t add_plus(fuse_req_t req, struct listing *l, const struct listing_
 		if (r && r != -EACCES)
 			return r;
 		/* Who may only read the directory sees names. */
-		if (!r)
+		if (!r) {
+			tree_correct_size(tree_of(req), my_io, &entry);
 			e = param_of(req, &entry);
+		}
 	}
 	return (ssize_t)fuse_add_direntry_plus(req, buf, room, item->name, &e, item->next);
 }
@@ -578,12 +688,31 @@ static void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	reply_xattr(req, r, names, size);
 }
 
+/* As by chmod: setting an ACL takes the set-gid bit away from who is not in the group. */
+static void drop_set_gid(fuse_req_t req, fuse_ino_t ino)
+{
+	struct tree *t = tree_of(req);
+	struct node *node = node_of(req, ino);
+	struct stat st;
+
+	if (tree_getattr(t, node, &st) || !(st.st_mode & S_ISGID))
+		return;
+	st.st_mode &= ~(mode_t)S_ISGID;
+	(void)tree_setattr(t, my_io, node, &st, TREE_SET_MODE, &st);
+}
+
 static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			 size_t size, int flags)
 {
-	if (!refuse_xattr(req))
-		reply_result(req, tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value,
-						size, flags));
+	int r;
+
+	if (refuse_xattr(req))
+		return;
+	r = tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value, size,
+			  flags & ~WIRE_KILL_SET_GID);
+	if (!r && flags & WIRE_KILL_SET_GID)
+		drop_set_gid(req, ino);
+	reply_result(req, r);
 }
 
 static void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
@@ -618,6 +747,9 @@ const struct fuse_lowlevel_ops ops_table = {
 	.read = ops_read,
 	.write = ops_write,
 	.fsync = ops_fsync,
+	.fallocate = ops_fallocate,
+	.lseek = ops_lseek,
+	.copy_file_range = ops_copy_file_range,
 	.opendir = ops_opendir,
 	.releasedir = ops_releasedir,
 	.readdir = ops_readdir,

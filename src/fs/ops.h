@@ -20,10 +20,13 @@ struct ops_context {
 	struct fuse_session *session; /* for telling the kernel what it does not ask */
 	double attr_timeout;	      /* seconds the kernel may believe what it was told */
 	double negative_timeout;      /* the same for names that do not exist */
+	bool acl;		      /* POSIX ACLs are the kernel's to check */
 	bool no_xattr;		      /* extended attributes are not offered */
 	bool writeback;		      /* wanted; from INIT on: agreed with the kernel */
 	/* Pages from the kernel's cache that came to be written, and were answered. */
 	atomic_ulong cached_writes, cached_writes_done;
+	/* Borrowed. */
+	struct seek *seek;
 	void (*ready)(void *arg); /* called when the kernel has said INIT */
 	void *ready_arg;
 };

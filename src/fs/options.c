@@ -30,9 +30,11 @@ static const char help[] =
 	"Options:\n"
 	"  ro                   read-only\n"
 	"  allow_other          let other users in; permissions are checked\n"
+	"  acl                  POSIX ACLs; see cryptfs-mount(1)\n"
 	"  passfile=FILE        passphrase from the first line of FILE (- is stdin)\n"
 	"  extpass=COMMAND      passphrase from the output of a shell command\n"
 	"  keyfile=FILE         all of FILE is the secret\n"
+	"  keyring=NAME         the key NAME in the kernel's keyrings is; see keyrings(7)\n"
 	"  workers=auto|0|N     processes that encrypt and decrypt (default auto)\n"
 	"  strict               only workers do, never the waiting thread\n"
 	"  writeback            the kernel collects writes; see cryptfs-mount(1)\n"
@@ -154,6 +156,8 @@ static int take_option(struct options *o, const char *option)
 		o->read_only = true;
 	else if (!strcmp(option, "allow_other"))
 		o->allow_other = true;
+	else if (!strcmp(option, "acl"))
+		o->acl = true;
 	else if (!strcmp(option, "strict"))
 		o->strict = true;
 	else if (!strcmp(option, "writeback"))
@@ -166,6 +170,8 @@ static int take_option(struct options *o, const char *option)
 		o->secret.extpass = value;
 	else if ((value = value_of(option, "keyfile")))
 		o->secret.keyfile = value;
+	else if ((value = value_of(option, "keyring")))
+		o->secret.keyring = value;
 	else if ((value = value_of(option, "fsname")))
 		o->fsname = value;
 	else if ((value = value_of(option, "workers")))
@@ -272,6 +278,8 @@ int options_parse(int argc, char **argv, struct options *o)
 						: "unknown (see cryptfs-mount --help)");
 		}
 	}
+	if (!r && o->acl && o->no_xattr)
+		r = wrong("option", "noxattr", "acl needs extended attributes");
 	return r ? r : take_arguments(o, argc - optind, argv + optind);
 }
 

@@ -29,6 +29,7 @@ struct options {
 	bool allow_other;
 	bool strict;
 	bool writeback;
+	bool acl;      /* POSIX ACLs; the kernel checks permissions then */
 	bool no_xattr; /* the kernel shall not ask for extended attributes */
 	int workers;   /* as in struct engine_options */
 	struct passphrase_source secret;

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/secmem.h"
 #include "fs/exitcode.h"
+#include "fs/kernel_key.h"
 #include "fs/terminal.h"
 
 #define ASKER "systemd-ask-password"
@@ -98,6 +99,13 @@ static ssize_t read_keyfile(const char *path, struct buffer *content)
 	size = fdio_read_all(fd, content->bytes, sizeof(content->bytes));
 	fdio_close(fd);
 	return size == -EFBIG ? (ssize_t)sizeof(content->bytes) : size;
+}
+
+static ssize_t read_keyring(const char *name, struct buffer *content)
+{
+	ssize_t size = kernel_key_read(name, content->bytes, sizeof(content->bytes));
+
+	return size > (ssize_t)sizeof(content->bytes) ? (ssize_t)sizeof(content->bytes) : size;
 }
 
 /* ---- programs ---------------------------------------------------------- */
@@ -236,7 +244,7 @@ static int ask_person(const struct passphrase_source *source, struct buffer *lin
 
 bool passphrase_is_asked(const struct passphrase_source *source)
 {
-	return !source->passfile && !source->extpass && !source->keyfile;
+	return !source->passfile && !source->extpass && !source->keyfile && !source->keyring;
 }
 
 int passphrase_get(const struct passphrase_source *source, struct vault_secret *secret)
@@ -254,6 +262,8 @@ int passphrase_get(const struct passphrase_source *source, struct vault_secret *
 		r = read_extpass(source->extpass, buffer, &size);
 	else if (source->keyfile)
 		size = read_keyfile(source->keyfile, buffer);
+	else if (source->keyring)
+		size = read_keyring(source->keyring, buffer);
 	else
 		r = ask_person(source, buffer, &size);
 	if (!r)
@@ -290,6 +300,8 @@ const char *passphrase_message(int r)
 		return "the program that was asked for it failed (run it by hand to see why)";
 	case PASSPHRASE_NOWHERE:
 		return "no terminal to ask on (use passfile, extpass or keyfile)";
+	case -ENOKEY:
+		return "no such key (add it: keyctl padd user NAME @u)";
 	default:
 		return strerror(-r);
 	}
@@ -305,6 +317,8 @@ int passphrase_report(const struct passphrase_source *source, int r)
 		from = "extpass";
 	else if (source->keyfile)
 		from = source->keyfile;
+	else if (source->keyring)
+		from = "the kernel's keyring";
 	log_error("no passphrase from %s: %s", from, passphrase_message(r));
 	return r < 0 || r == PASSPHRASE_REFUSED || r == PASSPHRASE_NOWHERE ? STATUS_SYSTEM
 									   : STATUS_WRONG_KEY;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * passphrase - where secrets come from: a file, a program, a keyfile, the
- * system's password agent or the terminal.  Never an argument.
+ * kernel's keyrings, the system's password agent or the terminal.  Never an argument.
  *
  * Results: 0, a positive PASSPHRASE_* answer, or a negative errno.
  */
@@ -25,6 +25,7 @@ struct passphrase_source {
 	const char *passfile; /* first line of this file; "-": of standard input */
 	const char *extpass;  /* first line that this shell command prints */
 	const char *keyfile;  /* all of this file */
+	const char *keyring;  /* the key of this name in the kernel's keyrings */
 	const char *prompt;   /* NULL: "Passphrase" */
 	bool confirm;	      /* ask twice; asking only */
 };

@@ -3,6 +3,7 @@
 #include "fs/status.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -76,19 +77,43 @@ static json_t *requests(const struct device *d)
 	return all;
 }
 
+static json_t *capabilities(uint64_t bits)
+{
+	json_t *all = json_array();
+	char number[8];
+
+	for (unsigned int i = 0; i < 64; i++) {
+		const char *name = confine_capability_name(i);
+
+		(void)snprintf(number, sizeof(number), "%u", i);
+		if (bits >> i & 1)
+			(void)json_array_append_new(all, json_string(name ? name : number));
+	}
+	return all;
+}
+
+static json_t *sandbox(const struct confine_report *r)
+{
+	return json_pack("{s:i, s:b, s:b, s:o}", "landlock", r->landlock, "seccomp", r->seccomp,
+			 "no_new_privs", r->no_new_privs, "capabilities",
+			 capabilities(r->capabilities));
+}
+
 static json_t *report(const struct status *s)
 {
 	enum cipher_suite suite = s->store->suite;
 	struct engine_counters c;
 
 	engine_counters(s->store->engine, &c);
-	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:b, s:o, s:o, s:o, s:I, s:o, s:{s:I, s:I}}",
+	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:I, s:o, s:{s:I, "
+			 "s:I}}",
 			 "version", CRYPTFS_VERSION, "pid", (json_int_t)getpid(), "uptime_s",
 			 uptime_s(s), "suite", cipher_name(suite), "implementation",
-			 cipher_implementation(suite), "read_only", s->store->read_only, "workers",
-			 workers(s, &c), "auto", pace(s), "tasks", tasks(&c), "bytes",
-			 (json_int_t)c.bytes, "requests", requests(s->device), "looks", "hits",
-			 number_of(&s->device->hits), "misses", number_of(&s->device->misses));
+			 cipher_implementation(suite), "read_only", s->store->read_only, "sandbox",
+			 sandbox(s->confine), "workers", workers(s, &c), "auto", pace(s), "tasks",
+			 tasks(&c), "bytes", (json_int_t)c.bytes, "requests", requests(s->device),
+			 "looks", "hits", number_of(&s->device->hits), "misses",
+			 number_of(&s->device->misses));
 }
 
 char *status_answer(void *arg, const char *command)

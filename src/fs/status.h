@@ -9,6 +9,7 @@
 
 #include <time.h>
 
+#include "fs/confine.h"
 #include "fs/device.h"
 #include "fs/io.h"
 #include "fs/options.h"
@@ -18,6 +19,7 @@ struct status {
 	const struct options *options;
 	const struct store *store;
 	struct device *device;
+	const struct confine_report *confine;
 	struct timespec start; /* CLOCK_BOOTTIME */
 };
 

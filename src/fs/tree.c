@@ -116,7 +116,7 @@ static int dir_binding(struct tree *t, struct node *dir, uint8_t binding[FORMAT_
 	return r;
 }
 
-/* True if a directory holds nothing at all. */
+/* True if a directory holds nothing at all, but perhaps the file for a record. */
 static bool is_bare(int dirfd)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -125,7 +125,8 @@ static bool is_bare(int dirfd)
 	bool bare = d;
 
 	while (d && bare && (entry = readdir(d)))
-		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+		       !strcmp(entry->d_name, DIRREC_FILE);
 	if (d)
 		(void)closedir(d);
 	else
@@ -133,18 +134,20 @@ static bool is_bare(int dirfd)
 	return bare;
 }
 
-/* A directory whose making or removal a death cut off starts anew. */
+/* A root that was never used gets a record; any other directory without one is damage. */
 static int adopt(struct tree *t, struct node *dir, int fd,
 		 const uint8_t binding[FORMAT_BINDING_SIZE], struct format_dir_record *record)
 {
 	bool in_xattr;
 
-	if (t->store->read_only || !is_bare(fd))
+	if (dir != nodes_root(t->nodes) || !is_bare(fd))
 		return DIRREC_MISSING;
 	memset(record, 0, sizeof(*record));
 	memcpy(record->bindings[0], binding, FORMAT_BINDING_SIZE);
 	if (getrandom(record->id, sizeof(record->id), 0) != sizeof(record->id))
 		return -EIO;
+	if (t->store->read_only)
+		return 0; /* there is nothing in it that the id would have to fit */
 	dir->record_unsynced = true;
 	return dirrec_write(fd, t->keys, record, &in_xattr);
 }
@@ -279,33 +282,56 @@ int tree_spot_existing(struct tree *t, struct node *dir, const char *name, struc
 
 /* ---- attributes ---------------------------------------------------------- */
 
-/* Bytes of a symlink's target, from the length of what is stored. */
-static off_t link_size(int dirfd, const char *stored)
+/*
+ * Whether what is stored, size bytes, can be told to be one seal by its length.
+ * Two have a dot between them; and the text of a longer one lies elsewhere.
+ */
+static bool is_one_seal(size_t size)
 {
-	char text[LINKS_TEXT_MAX + 1];
-	char *dot;
-	size_t size;
+	enum { SHORTEST = (CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE + 1) / 3 * 4 + 3 };
 
-	if (links_read(dirfd, stored, text))
-		return 0;
-	dot = strchr(text, '.');
-	size = dot ? (size_t)(dot - text) : strlen(text);
+	return size > 1 && (size % 2 == 0 || size <= 2 * SHORTEST);
+}
+
+/* Bytes of the target in a seal whose text has size bytes. */
+static off_t target_size(size_t size)
+{
 	size = size / 4 * 3 + (size % 4 ? size % 4 - 1 : 0);
 	return size > CIPHER_NONCE_SIZE + CIPHER_TAG_SIZE
 		       ? (off_t)(size - CIPHER_NONCE_SIZE - CIPHER_TAG_SIZE)
 		       : 0;
 }
 
-/* The plaintext size of what a backing stat says. */
-static void fix_size(const struct tree *t, int dirfd, const char *stored, struct stat *st)
+static off_t open_link_size(const struct tree *t, const struct node *dir, int dirfd,
+			    const char *stored)
 {
-	if (S_ISLNK(st->st_mode)) {
-		st->st_size = link_size(dirfd, stored);
-	} else if (S_ISREG(st->st_mode)) {
-		st->st_blksize = BLKSIZE;
-		if (t->store->suite != CIPHER_XOR)
-			st->st_size = (off_t)format_length((uint64_t)st->st_size);
-	}
+	const struct links_place place = { dir->dir_id, stored };
+	char text[LINKS_TEXT_MAX + 1];
+	char target[LINKS_PLAIN_MAX + 1];
+
+	if (links_read(dirfd, stored, text) || links_open(t->keys, t->suite, text, &place, target))
+		return 0;
+	return (off_t)strlen(target);
+}
+
+/*
+ * Bytes of a symlink's target.  It is read only where the length of what is
+ * stored does not tell, as reading counts as an access; 0 if it is damaged then.
+ */
+static off_t link_size(const struct tree *t, const struct node *dir, int dirfd, const char *stored,
+		       off_t stored_size)
+{
+	if (is_one_seal((size_t)stored_size))
+		return target_size((size_t)stored_size);
+	return open_link_size(t, dir, dirfd, stored);
+}
+
+/* The plaintext size of a regular file that a backing stat speaks of. */
+static void fix_file_size(const struct tree *t, struct stat *st)
+{
+	st->st_blksize = BLKSIZE;
+	if (t->store->suite != CIPHER_XOR)
+		st->st_size = (off_t)format_length((uint64_t)st->st_size);
 }
 
 /* A special file that nobody made here is shown as a file that cannot be opened. */
@@ -329,7 +355,10 @@ int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *
 	if (fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
 	check_special(t, dir, dirfd, stored, st);
-	fix_size(t, dirfd, stored, st);
+	if (S_ISREG(st->st_mode))
+		fix_file_size(t, st);
+	else if (S_ISLNK(st->st_mode))
+		st->st_size = link_size(t, dir, dirfd, stored, st->st_size);
 	return 0;
 }
 
@@ -356,7 +385,25 @@ static int stat_open_file(struct tree *t, struct node *node, struct stat *st)
 		r = fstat(file_fd(node->file), st) ? -errno : 0;
 	lock_drop(&node->lock);
 	if (!r)
-		fix_size(t, -1, NULL, st);
+		fix_file_size(t, st);
+	return r;
+}
+
+/* A FIFO, link or the like whose last name is gone. */
+static int stat_held(struct node *node, struct stat *st)
+{
+	char text[LINKS_TEXT_MAX + 1];
+	int r = -ESTALE;
+
+	if (node->type == S_IFREG || node->type == S_IFDIR)
+		return r;
+	lock_take(&node->lock);
+	if (node->held_fd >= 0)
+		r = fstat(node->held_fd, st) ? -errno : 0;
+	if (!r && S_ISLNK(st->st_mode)) /* nobody knows any more what it was sealed for */
+		st->st_size = links_read(node->held_fd, "", text) ? 0
+								  : target_size(strcspn(text, "."));
+	lock_drop(&node->lock);
 	return r;
 }
 
@@ -366,7 +413,7 @@ static int stat_by_name(struct tree *t, struct node *node, struct stat *st)
 	int r = nodes_locate(t->nodes, node, &at);
 
 	if (r)
-		return r;
+		return r == -ESTALE ? stat_held(node, st) : r;
 	r = tree_stat_at(t, at.parent, at.dirfd, at.name, st);
 	if (!r && (st->st_ino != node->ino || (st->st_mode & S_IFMT) != node->type))
 		r = -ESTALE;
@@ -394,6 +441,21 @@ int tree_getattr(struct tree *t, struct node *node, struct stat *st)
 	return r;
 }
 
+struct node *tree_get_node(struct tree *t, struct node *dir, int dirfd, const char *stored,
+			   const struct stat *st, bool kernel)
+{
+	struct node *known;
+
+	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
+		return nodes_get(t->nodes, st, dir, stored, kernel);
+	known = nodes_find(t->nodes, st, dir, stored);
+	if (known)
+		nodes_unref(t->nodes, known);
+	if (!known && tree_is_unbound(t, dirfd, stored, st))
+		return nodes_get_shared(t->nodes, st, dir, stored, kernel);
+	return nodes_get(t->nodes, st, dir, stored, kernel);
+}
+
 int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry)
 {
 	int r = tree_stat_at(t, spot->dir, spot->dirfd, spot->stored.name, &entry->st);
@@ -414,7 +476,7 @@ int tree_lookup(struct tree *t, struct node *dir, const char *name, struct tree_
 	r = tree_spot_existing(t, dir, name, &spot, &entry->st);
 	if (r)
 		goto out;
-	entry->node = nodes_get(t->nodes, &entry->st, dir, spot.stored.name, true);
+	entry->node = tree_get_node(t, dir, spot.dirfd, spot.stored.name, &entry->st, true);
 	if (!entry->node)
 		r = -ENOMEM;
 	spot_put(t, &spot);
@@ -425,14 +487,37 @@ out:
 
 /* A node by descriptor (the open file's) or by directory and name. */
 struct handle {
-	int fd; /* of the open file, or -1 */
+	int fd;	    /* of the open file, or -1 */
+	int own_fd; /* what at.name, a path, leads to; or -1 */
+	int flag;   /* for calls with at: AT_SYMLINK_NOFOLLOW, or 0 for such a path */
 	bool located;
 	struct location at;
 };
 
+/* What is held though its last name is gone, by way of its descriptor. */
+static int handle_held(struct node *node, struct handle *h)
+{
+	if (node->type == S_IFREG || node->type == S_IFDIR)
+		return -ESTALE;
+	lock_take(&node->lock);
+	if (node->held_fd >= 0)
+		h->own_fd = fcntl(node->held_fd, F_DUPFD_CLOEXEC, 3);
+	lock_drop(&node->lock);
+	if (h->own_fd < 0)
+		return -ESTALE;
+	h->at.dirfd = AT_FDCWD;
+	h->flag = 0;
+	(void)snprintf(h->at.name, sizeof(h->at.name), "/proc/self/fd/%d", h->own_fd);
+	return 0;
+}
+
 static int handle_get(struct tree *t, struct node *node, struct handle *h)
 {
+	int r;
+
 	h->fd = -1;
+	h->own_fd = -1;
+	h->flag = AT_SYMLINK_NOFOLLOW;
 	h->located = false;
 	if (node == nodes_root(t->nodes)) {
 		h->at.dirfd = t->root_fd;
@@ -445,13 +530,15 @@ static int handle_get(struct tree *t, struct node *node, struct handle *h)
 	lock_drop(&node->lock);
 	if (h->fd >= 0)
 		return 0;
-	h->located = true;
-	return nodes_locate(t->nodes, node, &h->at);
+	r = nodes_locate(t->nodes, node, &h->at);
+	h->located = !r;
+	return r == -ESTALE ? handle_held(node, h) : r;
 }
 
 static void handle_put(struct tree *t, struct handle *h)
 {
 	fdio_close(h->fd);
+	fdio_close(h->own_fd);
 	if (h->located)
 		location_put(t->nodes, &h->at);
 }
@@ -498,7 +585,7 @@ static int access_node(struct tree *t, struct node *node, int mask)
 	r = handle_get(t, node, &h); /* without a name, but open */
 	if (r)
 		return r;
-	r = access_fd(h.fd, mask);
+	r = access_fd(h.fd >= 0 ? h.fd : h.own_fd, mask);
 	handle_put(t, &h);
 	return r;
 }
@@ -524,7 +611,7 @@ static int set_owner(const struct handle *h, const struct stat *attr, unsigned i
 	uid_t uid = valid & TREE_SET_UID ? attr->st_uid : (uid_t)-1;
 	gid_t gid = valid & TREE_SET_GID ? attr->st_gid : (gid_t)-1;
 	int r = h->fd >= 0 ? fchown(h->fd, uid, gid)
-			   : fchownat(h->at.dirfd, h->at.name, uid, gid, AT_SYMLINK_NOFOLLOW);
+			   : fchownat(h->at.dirfd, h->at.name, uid, gid, h->flag);
 
 	return r ? -errno : 0;
 }
@@ -532,8 +619,7 @@ static int set_owner(const struct handle *h, const struct stat *attr, unsigned i
 static int set_mode(const struct handle *h, const struct stat *attr)
 {
 	mode_t mode = attr->st_mode & 07777;
-	int r = h->fd >= 0 ? fchmod(h->fd, mode)
-			   : fchmodat(h->at.dirfd, h->at.name, mode, AT_SYMLINK_NOFOLLOW);
+	int r = h->fd >= 0 ? fchmod(h->fd, mode) : fchmodat(h->at.dirfd, h->at.name, mode, h->flag);
 
 	return r ? -errno : 0;
 }
@@ -547,7 +633,7 @@ static int set_times(const struct handle *h, const struct stat *attr, unsigned i
 	times[0] = valid & TREE_SET_ATIME ? attr->st_atim : leave;
 	times[1] = valid & TREE_SET_MTIME ? attr->st_mtim : leave;
 	r = h->fd >= 0 ? futimens(h->fd, times)
-		       : utimensat(h->at.dirfd, h->at.name, times, AT_SYMLINK_NOFOLLOW);
+		       : utimensat(h->at.dirfd, h->at.name, times, h->flag);
 	return r ? -errno : 0;
 }
 

@@ -28,6 +28,7 @@ struct tree;
 struct caller {
 	uid_t uid;
 	gid_t gid;
+	mode_t umask; /* where a default ACL does not take its place */
 };
 
 struct tree_entry {
@@ -57,6 +58,12 @@ void tree_free(struct tree *t);
 struct nodes *tree_nodes(struct tree *t);
 
 int tree_lookup(struct tree *t, struct node *dir, const char *name, struct tree_entry *entry);
+/*
+ * Correct the size of an entry that was looked up, in case a death cut off a
+ * change of it: then only the file's header knows.  Costs nothing for a file
+ * that was settled, or that this mount has opened before.
+ */
+void tree_correct_size(struct tree *t, struct io *io, struct tree_entry *entry);
 int tree_getattr(struct tree *t, struct node *node, struct stat *st);
 /* What access(2) says to the user we run as: mask is of R_OK, W_OK, X_OK. */
 int tree_access(struct tree *t, struct node *node, int mask);
@@ -78,11 +85,21 @@ int tree_link(struct tree *t, struct io *io, struct node *node, struct node *dir
 /* Make a regular file and open it, as by tree_open. */
 int tree_create(struct tree *t, struct io *io, struct node *dir, const char *name, mode_t mode,
 		const struct caller *caller, struct tree_entry *entry);
+/*
+ * The same without a name, as by O_TMPFILE: tree_link can give it one while it
+ * is open.  -EOPNOTSUPP where the backing filesystem cannot do that.
+ */
+int tree_create_nameless(struct tree *t, struct io *io, struct node *dir, mode_t mode,
+			 const struct caller *caller, struct tree_entry *entry);
 int tree_unlink(struct tree *t, struct node *dir, const char *name);
 int tree_rmdir(struct tree *t, struct node *dir, const char *name);
-/* flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE; others are -EINVAL. */
+/*
+ * flags: RENAME_NOREPLACE, RENAME_WHITEOUT (the old name becomes the character
+ * device 0:0, the caller's) or RENAME_EXCHANGE alone; others are -EINVAL.
+ */
 int tree_rename(struct tree *t, struct io *io, struct node *from, const char *old_name,
-		struct node *to, const char *new_name, unsigned int flags);
+		struct node *to, const char *new_name, unsigned int flags,
+		const struct caller *caller);
 /* target has LINKS_PLAIN_MAX + 1 bytes. */
 int tree_readlink(struct tree *t, struct node *node, char *target);
 
@@ -100,7 +117,28 @@ int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset,
 	      const void **data, size_t *done);
 int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
 	       bool append);
-/* Somebody without the right to them changed an open file: its set-id bits go. */
+/* As file_allocate and file_seek. */
+int tree_allocate(struct tree *t, struct io *io, struct node *node, const struct file_range *range);
+int tree_seek(struct node *node, uint64_t offset, bool hole, uint64_t *found);
+
+enum { TREE_COPY_MAX = 16 * 1024 * 1024 }; /* bytes at once, so that a signal is not kept waiting */
+
+struct tree_copy {
+	struct node *from, *to; /* both open, to for writing; may be one, if nothing overlaps */
+	uint64_t from_offset, to_offset;
+	uint64_t size;
+};
+
+/*
+ * Copy a range from file to file, holes of whole blocks as holes: how many
+ * bytes, which may be fewer and is 0 at the end of the source; or -errno.
+ */
+ssize_t tree_copy(struct tree *t, struct io *io, const struct tree_copy *copy);
+
+/*
+ * Somebody without the right to them changed an open file: its set-id bits go,
+ * S_ISGID where the group may run it.
+ */
 void tree_kill_set_id(struct node *node);
 int tree_fsync(struct tree *t, struct node *node, bool data_only);
 int tree_fsyncdir(struct tree *t, struct node *dir);
@@ -157,6 +195,10 @@ int tree_shown(struct tree *t, struct node *node, unsigned int index, struct nod
 bool tree_is_open(struct node *node);
 
 /* ---- extended attributes ------------------------------------------------- */
+
+/* As they are stored; there with `acl` only. */
+#define TREE_ACL_ACCESS	 "system.posix_acl_access"
+#define TREE_ACL_DEFAULT "system.posix_acl_default"
 
 /* size 0 asks for the size; -ERANGE if it is too small.  A count or -errno. */
 ssize_t tree_getxattr(struct tree *t, struct io *io, struct node *node, const char *name,

@@ -54,6 +54,12 @@ void spot_binding(const struct tree *t, const struct spot *spot,
 /* lstat with the plaintext's size. */
 int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *stored,
 		 struct stat *st);
+/*
+ * The node of what st says lies at dir/stored, as nodes_get: a file that has
+ * several names is one node only if its header allows it any.
+ */
+struct node *tree_get_node(struct tree *t, struct node *dir, int dirfd, const char *stored,
+			   const struct stat *st, bool kernel);
 /* -EACCES if our own user may not, and nobody has checked that before. */
 int tree_check_access(struct tree *t, struct node *node, int mask);
 /* Stat and node of an inode just made. */
@@ -66,6 +72,8 @@ int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *
 /* Open, or share, the file of a node; for a moment or for a handle. */
 int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write);
 void tree_file_put(struct tree *t, struct node *node);
+/* Whether the header of the regular file st at dirfd/stored allows it any names. */
+bool tree_is_unbound(struct tree *t, int dirfd, const char *stored, const struct stat *st);
 /* Remember to settle a node later. */
 void tree_settle_later(struct tree *t, struct node *node);
 
@@ -76,6 +84,14 @@ void tree_settle_later(struct tree *t, struct node *node);
  * interrupted operations but not its record; -ENOTEMPTY or another -errno.
  */
 int tree_clear_out(struct tree *t, int dirfd);
+/* A directory that holds a record at most: away with it, as far as that goes. */
+void tree_remove_made(int dirfd, const char *stored);
+/*
+ * What st says lies at spot is about to lose that name: if it is the last one of
+ * something that is neither file nor directory, keep hold of it for whoever else
+ * does.  node is what is known of it, or NULL.
+ */
+void tree_hold(struct node *node, const struct spot *spot, const struct stat *st);
 /*
  * What st says lay at spot is gone from there.  node is what was known of it
  * before (afterwards its number may be another one's), or NULL.
@@ -85,10 +101,19 @@ void tree_forget_name(struct tree *t, struct node *node, const struct spot *spot
 
 /* tree_make.c */
 
+/*
+ * Give what was made at spot to its owner, and the mode that it still lacks: the
+ * set-id bits of what is no directory, less than 0700 of a directory.
+ */
+int tree_give_away(const struct tree *t, const struct spot *spot, const struct caller *caller,
+		   mode_t mode);
 /* Allow a special file at spot, before it gets there; nothing for other types. */
 int tree_allow_special(struct tree *t, const struct spot *spot, mode_t mode, dev_t rdev);
 
 /* tree_rename.c */
+
+/* A name for something that is being made, which nobody is shown: 0 or -EIO. */
+int tree_temporary_name(char name[NAMES_STORED_MAX + 1]);
 
 /*
  * Seal the symlink at `here` anew, for `there` too unless it is NULL; its
@@ -97,5 +122,10 @@ int tree_allow_special(struct tree *t, const struct spot *spot, mode_t mode, dev
  */
 int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct links_place *here,
 		     const struct links_place *there, char *text);
+
+/* tree_xattr.c */
+
+/* Give the symlink `to` the attributes of the symlink `from`, as far as we may. */
+void tree_copy_attributes(int dirfd, const char *from, const char *to);
 
 #endif /* FS_TREE_INTERNAL_H */

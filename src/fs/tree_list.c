@@ -39,18 +39,6 @@ struct listing {
 	_Alignas(struct raw_entry) char buffer[BUFFER_SIZE];
 };
 
-/* To read a directory takes no right to search it, as opening "." in it would. */
-static int open_to_list(int dirfd)
-{
-	char path[32];
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0 || errno != EACCES)
-		return fd;
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);
-	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
 int tree_opendir(struct tree *t, struct node *dir, struct listing **out, bool *keep_cache)
 {
 	struct listing *l = NULL;
@@ -65,9 +53,9 @@ int tree_opendir(struct tree *t, struct node *dir, struct listing **out, bool *k
 	if (!r)
 		r = nodes_dirfd(t->nodes, dir, &dirfd);
 	if (!r) {
-		fd = open_to_list(dirfd);
+		fd = fdio_open_dir(dirfd);
 		if (fd < 0)
-			r = -errno;
+			r = fd;
 		nodes_dirfd_put(t->nodes, dir);
 	}
 	pthread_rwlock_unlock(&t->rename_lock);
@@ -183,7 +171,7 @@ int tree_list_lookup(struct tree *t, struct listing *l, const struct listing_ite
 	pthread_rwlock_rdlock(&t->rename_lock);
 	r = tree_stat_at(t, l->dir, l->fd, item->stored, &entry->st);
 	if (!r) {
-		entry->node = nodes_get(t->nodes, &entry->st, l->dir, item->stored, true);
+		entry->node = tree_get_node(t, l->dir, l->fd, item->stored, &entry->st, true);
 		r = entry->node ? 0 : -ENOMEM;
 	}
 	pthread_rwlock_unlock(&t->rename_lock);

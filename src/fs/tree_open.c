@@ -40,14 +40,14 @@ static int open_lifted(const struct location *at, int flags)
 }
 
 /* O_NONBLOCK: a FIFO that somebody put there must not hang us. */
-static int open_mode(struct tree *t, const struct location *at, int accmode)
+static int open_mode(struct tree *t, const struct location *at, int accmode, bool may_lift)
 {
 	int flags = accmode | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int fd = openat(at->dirfd, at->name, flags | O_NOATIME);
 
 	if (fd < 0 && errno == EPERM)
 		fd = openat(at->dirfd, at->name, flags); /* another owner's */
-	if (fd < 0 && errno == EACCES && !t->privileged) {
+	if (fd < 0 && errno == EACCES && may_lift && !t->privileged) {
 		fd = open_lifted(at, flags);
 		if (fd < 0)
 			errno = EACCES;
@@ -64,10 +64,10 @@ static int open_backing(struct tree *t, struct node *node, bool write, int *fd, 
 	if (r)
 		return r;
 	*writable = !t->store->read_only;
-	*fd = open_mode(t, &at, *writable ? O_RDWR : O_RDONLY);
+	*fd = open_mode(t, &at, *writable ? O_RDWR : O_RDONLY, write || !*writable);
 	if (*fd < 0 && *writable && !write) {
 		*writable = false;
-		*fd = open_mode(t, &at, O_RDONLY);
+		*fd = open_mode(t, &at, O_RDONLY, true);
 	}
 	if (*fd < 0)
 		r = errno == ELOOP || errno == ENXIO ? -EIO : -errno;
@@ -77,6 +77,21 @@ static int open_backing(struct tree *t, struct node *node, bool write, int *fd, 
 	if (r && *fd >= 0)
 		fdio_close(*fd);
 	return r;
+}
+
+bool tree_is_unbound(struct tree *t, int dirfd, const char *stored, const struct stat *st)
+{
+	struct location at = { .dirfd = dirfd };
+	struct stat found;
+	bool yes;
+	int fd;
+
+	strcpy(at.name, stored);
+	fd = open_mode(t, &at, O_RDONLY, true);
+	yes = fd >= 0 && !fstat(fd, &found) && S_ISREG(found.st_mode) &&
+	      found.st_ino == st->st_ino && file_peek_unbound(t->store, fd) > 0;
+	fdio_close(fd);
+	return yes;
 }
 
 /* Whether the file may be where the node says it is. */
@@ -154,6 +169,39 @@ int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write)
 	return what ? tree_damaged(t, node, UINT64_MAX, what) : r;
 }
 
+/*
+ * Changes of content move both times of a file alike, settling it only ctime:
+ * who died in one leaves a file that is seen here.
+ */
+static bool may_be_cut_off(const struct tree *t, const struct stat *st)
+{
+	return t->store->suite != CIPHER_XOR && S_ISREG(st->st_mode) &&
+	       st->st_mtim.tv_sec == st->st_ctim.tv_sec &&
+	       st->st_mtim.tv_nsec == st->st_ctim.tv_nsec;
+}
+
+void tree_correct_size(struct tree *t, struct io *io, struct tree_entry *entry)
+{
+	struct node *node = entry->node;
+	const char *what;
+	bool opened = false;
+
+	if (node->type != S_IFREG || !may_be_cut_off(t, &entry->st))
+		return;
+	pthread_rwlock_rdlock(&t->rename_lock);
+	lock_take(&node->lock);
+	/* Damage is told when somebody wants the content. */
+	if (!node->seen && !node->file && !open_file(t, io, node, false, &what)) {
+		node->opens++;
+		entry->st.st_size = (off_t)file_length(node->file);
+		opened = true;
+	}
+	lock_drop(&node->lock);
+	if (opened)
+		tree_file_put(t, node);
+	pthread_rwlock_unlock(&t->rename_lock);
+}
+
 void tree_file_put(struct tree *t, struct node *node)
 {
 	struct file *f = NULL;
@@ -205,6 +253,17 @@ static bool may_keep_cache(struct node *node)
 	return keep;
 }
 
+/* A file that is whole, and was found where it must not be. */
+static bool belongs_elsewhere(struct tree *t, struct io *io, int fd)
+{
+	int again = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	struct file *f = NULL;
+	bool yes = again >= 0 && !file_open(t->store, io, again, false, true, &f);
+
+	file_close(f);
+	return yes;
+}
+
 /* A new, empty content in the place of one that cannot be opened; fd is taken. */
 static int start_anew(struct tree *t, struct io *io, struct node *node, int fd)
 {
@@ -219,8 +278,13 @@ static int start_anew(struct tree *t, struct io *io, struct node *node, int fd)
 	}
 	format_binding(t->keys, at.parent->dir_id, at.name, binding);
 	location_put(t->nodes, &at);
-	if (fstat(fd, &st) || ftruncate(fd, 0)) {
+	if (fstat(fd, &st))
 		r = -errno;
+	else if (st.st_nlink > 1 && belongs_elsewhere(t, io, fd))
+		r = -EIO; /* the name can be removed; the content is another one's */
+	else if (ftruncate(fd, 0))
+		r = -errno;
+	if (r) {
 		fdio_close(fd);
 		return r;
 	}
@@ -320,11 +384,16 @@ int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset
 
 void tree_kill_set_id(struct node *node)
 {
-	const mode_t set_id = S_ISUID | S_ISGID;
+	mode_t set_id = S_ISUID;
 	struct stat st;
 
+	if (fstat(file_fd(node->file), &st))
+		return;
+	/* Where nobody of the group may run it, S_ISGID is no right to lose. */
+	if (st.st_mode & S_IXGRP)
+		set_id |= S_ISGID;
 	/* Unless we are privileged, writing took them away already. */
-	if (!fstat(file_fd(node->file), &st) && st.st_mode & set_id)
+	if (st.st_mode & set_id)
 		(void)!fchmod(file_fd(node->file), st.st_mode & 07777 & ~set_id);
 }
 

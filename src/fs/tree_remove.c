@@ -13,6 +13,26 @@
 
 #include "base/fdio.h"
 
+void tree_hold(struct node *node, const struct spot *spot, const struct stat *st)
+{
+	struct stat found;
+	int fd;
+
+	if (!node || S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || st->st_nlink > 1 ||
+	    node->type != (st->st_mode & S_IFMT))
+		return;
+	fd = openat(spot->dirfd, spot->stored.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && (fstat(fd, &found) || found.st_ino != st->st_ino)) {
+		fdio_close(fd);
+		fd = -1;
+	}
+	/* Without one it is unknown from now on; a symlink may have got a new inode. */
+	lock_take(&node->lock);
+	fdio_close(node->held_fd);
+	node->held_fd = fd;
+	lock_drop(&node->lock);
+}
+
 void tree_forget_name(struct tree *t, struct node *node, const struct spot *spot,
 		      const struct stat *st)
 {
@@ -33,7 +53,8 @@ int tree_unlink(struct tree *t, struct node *dir, const char *name)
 	if (r)
 		goto unlock;
 	/* Found before: once it is unlinked, its number may be another one's. */
-	node = nodes_find(t->nodes, &st);
+	node = nodes_find(t->nodes, &st, dir, spot.stored.name);
+	tree_hold(node, &spot, &st);
 	if (unlinkat(spot.dirfd, spot.stored.name, 0)) {
 		r = -errno;
 		goto out;
@@ -51,6 +72,16 @@ out:
 unlock:
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
+}
+
+void tree_remove_made(int dirfd, const char *stored)
+{
+	int fd = openat(dirfd, stored, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)dirrec_remove(fd);
+	fdio_close(fd);
+	(void)unlinkat(dirfd, stored, AT_REMOVEDIR);
 }
 
 /* What a death may leave in a directory without entries. */
@@ -81,8 +112,8 @@ int tree_clear_out(struct tree *t, int dirfd)
 			r = -ENOTEMPTY;
 	rewinddir(d);
 	while (!r && (entry = readdir(d)))
-		if (is_leftover(entry->d_name))
-			(void)unlinkat(dirfd, entry->d_name, 0);
+		if (is_leftover(entry->d_name) && unlinkat(dirfd, entry->d_name, 0))
+			tree_remove_made(dirfd, entry->d_name);
 	(void)closedir(d);
 	return r;
 }
@@ -130,7 +161,7 @@ int tree_rmdir(struct tree *t, struct node *dir, const char *name)
 		r = -errno;
 		goto out;
 	}
-	node = nodes_find(t->nodes, &st);
+	node = nodes_find(t->nodes, &st, dir, spot.stored.name);
 	/* Opened while it can be: who stands in it still sees it, empty. */
 	open = node && !nodes_dirfd(t->nodes, node, &node_fd);
 	r = remove_dir(t, &spot, fd);

@@ -22,17 +22,30 @@ struct move {
 	struct spot *from;
 	struct spot *to;
 	struct stat st;
-	struct node *node; /* referenced */
-	bool file_open;	   /* node->file is held */
+	struct node *node;	     /* referenced */
+	bool file_open;		     /* node->file is held */
+	const struct caller *caller; /* whose a whiteout is */
 };
 
 /* ---- symlinks ------------------------------------------------------------ */
 
+int tree_temporary_name(char name[NAMES_STORED_MAX + 1])
+{
+	uint64_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	(void)snprintf(name, NAMES_STORED_MAX + 1, NAMES_TEMPORARY "%016llx",
+		       (unsigned long long)random);
+	return 0;
+}
+
 /* The new symlink looks like the old one: best effort, it is its content that counts. */
-static void copy_looks(int dirfd, const char *name, const struct stat *st)
+static void copy_looks(int dirfd, const char *old, const char *name, const struct stat *st)
 {
 	const struct timespec times[2] = { st->st_atim, st->st_mtim };
 
+	tree_copy_attributes(dirfd, old, name);
 	(void)!fchownat(dirfd, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
 	(void)utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW);
 }
@@ -40,18 +53,14 @@ static void copy_looks(int dirfd, const char *name, const struct stat *st)
 /* Put a symlink with this text in the place of the one called stored. */
 static int replace_link(int dirfd, const char *stored, const char *text, struct stat *st)
 {
-	char temporary[64];
-	uint64_t random;
-	int r;
+	char temporary[NAMES_STORED_MAX + 1];
+	int r = tree_temporary_name(temporary);
 
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	(void)snprintf(temporary, sizeof(temporary), NAMES_TEMPORARY "%016llx",
-		       (unsigned long long)random);
-	r = links_create_as(dirfd, temporary, stored, text);
+	if (!r)
+		r = links_create_as(dirfd, temporary, stored, text);
 	if (r)
 		return r;
-	copy_looks(dirfd, temporary, st);
+	copy_looks(dirfd, stored, temporary, st);
 	if (renameat(dirfd, temporary, dirfd, stored))
 		r = -errno;
 	if (!r && fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
@@ -180,7 +189,8 @@ static int prepare(struct tree *t, struct io *io, struct move *m)
 
 	if (m->from->damaged)
 		return -EIO;
-	m->node = nodes_get(t->nodes, &m->st, m->from->dir, m->from->stored.name, false);
+	m->node = tree_get_node(t, m->from->dir, m->from->dirfd, m->from->stored.name, &m->st,
+				false);
 	if (!m->node)
 		return -ENOMEM;
 	r = names_sidecar_write(m->to->dirfd, &m->to->stored);
@@ -294,6 +304,7 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 		     const struct stat *there, unsigned int flags)
 {
 	struct format_dir_record record;
+	struct node *replaced = NULL;
 	bool known = false;
 	int r;
 
@@ -302,8 +313,14 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	if (exists && S_ISDIR(there->st_mode) && !S_ISDIR(m->st.st_mode))
 		return -EISDIR;
 	r = prepare(t, io, m);
+	if (!r && flags & RENAME_WHITEOUT)
+		r = tree_allow_special(t, m->from, S_IFCHR, 0);
 	if (r)
 		return r;
+	if (exists) {
+		replaced = nodes_find(t->nodes, there, m->to->dir, m->to->stored.name);
+		tree_hold(replaced, m->to, there);
+	}
 	if (exists && S_ISDIR(m->st.st_mode)) {
 		known = read_record_at(t, m->to, &record);
 		r = make_way(t, m->to, there);
@@ -318,33 +335,36 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 			names_sidecar_remove(m->to->dirfd, m->to->stored.name);
 			special_forget(m->to->dirfd, m->to->stored.name);
 		}
-		return r;
+		if (flags & RENAME_WHITEOUT && !special_is(m->st.st_mode))
+			special_forget(m->from->dirfd, m->from->stored.name);
+		goto out;
 	}
-	names_sidecar_remove(m->from->dirfd, m->from->stored.name);
 	if (S_ISLNK(m->st.st_mode))
 		links_sidecar_remove(m->from->dirfd, m->from->stored.name);
-	if (special_is(m->st.st_mode))
-		special_forget(m->from->dirfd, m->from->stored.name);
-	else if (exists && special_is(there->st_mode))
+	if (flags & RENAME_WHITEOUT) {
+		(void)tree_give_away(t, m->from, m->caller, S_IFCHR);
+	} else {
+		names_sidecar_remove(m->from->dirfd, m->from->stored.name);
+		if (special_is(m->st.st_mode))
+			special_forget(m->from->dirfd, m->from->stored.name);
+	}
+	if (exists && special_is(there->st_mode) && !special_is(m->st.st_mode))
 		special_forget(m->to->dirfd, m->to->stored.name);
 	if (exists && S_ISLNK(there->st_mode) && !has_sidecar(m->to))
 		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
-	if (exists) {
-		/* Nobody makes anything meanwhile: the number is still its own. */
-		struct node *node = nodes_find(t->nodes, there);
-
-		tree_forget_name(t, node, m->to, there);
-		if (node)
-			nodes_unref(t->nodes, node);
-	}
+	if (exists)
+		tree_forget_name(t, replaced, m->to, there);
 	conclude(t, m);
-	return 0;
+out:
+	if (replaced)
+		nodes_unref(t->nodes, replaced);
+	return r;
 }
 
 static int rename_at(struct tree *t, struct io *io, struct spot *from, const struct stat *st,
-		     struct spot *to, unsigned int flags)
+		     struct spot *to, unsigned int flags, const struct caller *caller)
 {
-	struct move m = { .from = from, .to = to, .st = *st };
+	struct move m = { .from = from, .to = to, .st = *st, .caller = caller };
 	struct stat there;
 	bool exists = !tree_stat_at(t, to->dir, to->dirfd, to->stored.name, &there);
 	int r;
@@ -421,7 +441,8 @@ static int exchange(struct tree *t, struct io *io, struct spot *a, const struct 
 }
 
 static int rename_locked(struct tree *t, struct io *io, struct node *from, const char *old_name,
-			 struct node *to, const char *new_name, unsigned int flags)
+			 struct node *to, const char *new_name, unsigned int flags,
+			 const struct caller *caller)
 {
 	struct spot a;
 	struct spot b;
@@ -437,7 +458,7 @@ static int rename_locked(struct tree *t, struct io *io, struct node *from, const
 		r = tree_spot(t, to, new_name, &b);
 	if (!r) {
 		r = flags & RENAME_EXCHANGE ? exchange(t, io, &a, &a_st, &b, &b_st)
-					    : rename_at(t, io, &a, &a_st, &b, flags);
+					    : rename_at(t, io, &a, &a_st, &b, flags, caller);
 		spot_put(t, &b);
 	}
 	spot_put(t, &a);
@@ -445,14 +466,16 @@ static int rename_locked(struct tree *t, struct io *io, struct node *from, const
 }
 
 int tree_rename(struct tree *t, struct io *io, struct node *from, const char *old_name,
-		struct node *to, const char *new_name, unsigned int flags)
+		struct node *to, const char *new_name, unsigned int flags,
+		const struct caller *caller)
 {
 	int r;
 
-	if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
+	if (flags & ~(unsigned int)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
+	    (flags & RENAME_EXCHANGE && flags != RENAME_EXCHANGE))
 		return -EINVAL;
 	pthread_rwlock_wrlock(&t->rename_lock);
-	r = rename_locked(t, io, from, old_name, to, new_name, flags);
+	r = rename_locked(t, io, from, old_name, to, new_name, flags, caller);
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Extended attributes: names and values of the user namespace are sealed,
- * security.* and trusted.* are the backing inode's own, others do not exist.
+ * security.*, trusted.* and ACLs are the backing inode's own, others do not exist.
  */
 #include "fs/tree_internal.h"
 
@@ -35,10 +35,12 @@ static bool is_user(const char *name)
  * Labels of SELinux are the kernel's where it has SELinux.  Elsewhere "not
  * supported" is an answer that ls -l asks for once, and not for every file.
  */
-static bool is_passed_through(const char *name)
+static bool is_passed_through(const struct tree *t, const char *name)
 {
 	if (!strcmp(name, "security.selinux"))
 		return false;
+	if (!strcmp(name, TREE_ACL_ACCESS) || !strcmp(name, TREE_ACL_DEFAULT))
+		return t->store->acl;
 	return !strncmp(name, "security.", 9) || !strncmp(name, "trusted.", 8);
 }
 
@@ -123,7 +125,7 @@ static int target_get(struct tree *t, struct io *io, struct node *node, const ch
 {
 	if (is_user(name))
 		return target_sealed(t, io, node, write, target);
-	return is_passed_through(name) ? target_plain(t, node, target) : -EOPNOTSUPP;
+	return is_passed_through(t, name) ? target_plain(t, node, target) : -EOPNOTSUPP;
 }
 
 static void target_put(struct tree *t, struct node *node, struct target *target)
@@ -214,7 +216,7 @@ static size_t translate(struct tree *t, const struct target *target, bool sealed
 	for (const char *name = from; name < from + size; name += strlen(name) + 1) {
 		const char *shown = NULL;
 
-		if (is_passed_through(name))
+		if (is_passed_through(t, name))
 			shown = name;
 		else if (sealed && is_user(name) &&
 			 !xattrs_name_decode(t->keys, &target->owner, name, plain))
@@ -331,4 +333,48 @@ int tree_removexattr(struct tree *t, struct io *io, struct node *node, const cha
 	}
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
+}
+
+/* ---- a symlink in the place of another ----------------------------------- */
+
+/* The value of one attribute goes to path; what cannot be kept is lost. */
+static void copy_one(const char *from, const char *to, const char *name)
+{
+	ssize_t size = getxattr(from, name, NULL, 0);
+	uint8_t *value = size < 0 ? NULL : malloc((size_t)size + 1);
+
+	if (value) {
+		size = getxattr(from, name, value, (size_t)size);
+		if (size >= 0)
+			(void)setxattr(to, name, value, (size_t)size, 0);
+	}
+	free(value);
+}
+
+static void copy_all(const char *from, const char *to)
+{
+	ssize_t size = listxattr(from, NULL, 0);
+	char *list = size > 0 ? malloc((size_t)size) : NULL;
+
+	if (!list)
+		return;
+	size = listxattr(from, list, (size_t)size);
+	for (char *name = list; name < list + size; name += strlen(name) + 1)
+		copy_one(from, to, name);
+	free(list);
+}
+
+void tree_copy_attributes(int dirfd, const char *from, const char *to)
+{
+	int from_fd = openat(dirfd, from, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int to_fd = openat(dirfd, to, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char from_path[32];
+	char to_path[32];
+
+	(void)snprintf(from_path, sizeof(from_path), "/proc/self/fd/%d", from_fd);
+	(void)snprintf(to_path, sizeof(to_path), "/proc/self/fd/%d", to_fd);
+	if (from_fd >= 0 && to_fd >= 0)
+		copy_all(from_path, to_path);
+	fdio_close(to_fd);
+	fdio_close(from_fd);
 }

@@ -16,6 +16,7 @@
 #include "fs/trim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <mntent.h>
 #include <pthread.h>
@@ -27,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fdio.h"
 #include "base/log.h"
 #include "fs/wire.h"
 
@@ -47,7 +49,9 @@ struct trim {
 	size_t given_back; /* nodes that had gone when memory was; these two are trim_tick's */
 	size_t last;	   /* nodes that had gone at the last tick */
 	bool can_prune;
+	int mounts; /* /proc/self/mounts, or -1 */
 	pthread_t thread;
+	bool started;
 	atomic_bool crowded; /* said so, and not yet seen; without lock: set for every new node */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -87,10 +91,23 @@ static void invalidate(struct trim *t, struct node *node)
 	}
 }
 
+/* The list of mounts from its start: the process is confined, and cannot open it anew. */
+static FILE *list_of_mounts(const struct trim *t)
+{
+	int fd = t->mounts < 0 ? -1 : fcntl(t->mounts, F_DUPFD_CLOEXEC, 0);
+	FILE *list = NULL;
+
+	if (fd >= 0 && !lseek(fd, 0, SEEK_SET))
+		list = fdopen(fd, "r");
+	if (!list)
+		fdio_close(fd);
+	return list;
+}
+
 /* Anything mounted on something of ours, as far as this process sees it. */
 static bool has_mounts(const struct trim *t)
 {
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	FILE *mounts = list_of_mounts(t);
 	size_t size = strlen(t->mountpoint);
 	bool has = !mounts;
 	struct mntent *entry;
@@ -98,7 +115,7 @@ static bool has_mounts(const struct trim *t)
 	while (!has && (entry = getmntent(mounts)))
 		has = !strncmp(entry->mnt_dir, t->mountpoint, size) && entry->mnt_dir[size] == '/';
 	if (mounts)
-		(void)endmntent(mounts);
+		(void)fclose(mounts); /* only read */
 	return has;
 }
 
@@ -220,11 +237,10 @@ static void *run(void *arg)
 
 /* ---- from outside -------------------------------------------------------- */
 
-int trim_start(const struct ops_context *c, const char *mountpoint, size_t max, struct trim **out)
+int trim_new(const struct ops_context *c, const char *mountpoint, size_t max, struct trim **out)
 {
 	struct trim *t = calloc(1, sizeof(*t));
 	pthread_condattr_t attr;
-	int r;
 
 	*out = NULL;
 	if (!t)
@@ -234,6 +250,7 @@ int trim_start(const struct ops_context *c, const char *mountpoint, size_t max, 
 	t->mountpoint = mountpoint;
 	t->max = max;
 	t->can_prune = true;
+	t->mounts = open("/proc/self/mounts", O_RDONLY | O_CLOEXEC);
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -242,11 +259,15 @@ int trim_start(const struct ops_context *c, const char *mountpoint, size_t max, 
 	/* Else small pieces that were freed keep the pages around them, too. */
 	(void)mallopt(M_MXFAST, 0);
 	nodes_bound(tree_nodes(t->tree), max, say_crowded, t);
-	r = -pthread_create(&t->thread, NULL, run, t);
-	if (r)
-		trim_free(t);
-	else
-		*out = t;
+	*out = t;
+	return 0;
+}
+
+int trim_start(struct trim *t)
+{
+	int r = -pthread_create(&t->thread, NULL, run, t);
+
+	t->started = !r;
 	return r;
 }
 
@@ -263,7 +284,7 @@ void trim_tick(struct trim *t)
 
 void trim_stop(struct trim *t)
 {
-	if (!t)
+	if (!t || !t->started)
 		return;
 	pthread_mutex_lock(&t->lock);
 	t->stop = true;
@@ -279,5 +300,6 @@ void trim_free(struct trim *t)
 	nodes_bound(tree_nodes(t->tree), SIZE_MAX, NULL, NULL);
 	pthread_cond_destroy(&t->wake);
 	pthread_mutex_destroy(&t->lock);
+	fdio_close(t->mounts);
 	free(t);
 }

@@ -19,16 +19,22 @@
 struct trim;
 
 /*
- * Keep the nodes of c's tree below about max, as far as nobody uses them, once
- * the session is mounted on mountpoint (borrowed, absolute).  Before the first
- * request is served.  0 or -errno.
+ * What is to keep the nodes of c's tree below about max, as far as nobody uses
+ * them, once the session is mounted on mountpoint (borrowed, absolute).  Before
+ * the first request is served.  0 or -errno.
  */
-int trim_start(const struct ops_context *c, const char *mountpoint, size_t max, struct trim **out);
+int trim_new(const struct ops_context *c, const char *mountpoint, size_t max, struct trim **out);
+
+/* Start its thread: 0 or -errno. */
+int trim_start(struct trim *t);
 
 /* To be called about once a second: gives memory back when many nodes have gone. */
 void trim_tick(struct trim *t);
 
-/* End it while requests are still served: the kernel may wait for one.  NULL is fine. */
+/*
+ * End its thread while requests are still served: the kernel may wait for one.
+ * One that was not started, and NULL, are fine.
+ */
 void trim_stop(struct trim *t);
 
 /* When no more requests are served.  NULL is fine. */

@@ -115,16 +115,16 @@ static int slot_append(struct vault_config *config, const struct vault_secret *s
 	return slot_seal(config, slot, secret, master);
 }
 
-static int config_create(struct vault_config *config, const struct vault_create *how,
-			 const struct vault_secret *secret)
+/* A new configuration, and the keys that it stands for. */
+static int config_create(struct vault_config *config, struct keyring *keys,
+			 const struct vault_create *how, const struct vault_secret *secret)
 {
 	struct vault_kdf kdf = how->kdf;
 	struct derived *d = secmem_new(sizeof(*d));
-	struct keyring *keys = secmem_new(sizeof(*keys));
 	int r = -ENOMEM;
 
 	memset(config, 0, sizeof(*config));
-	if (!d || !keys)
+	if (!d)
 		goto out;
 	r = vault_kdf_choose(&kdf);
 	if (r)
@@ -139,8 +139,27 @@ static int config_create(struct vault_config *config, const struct vault_create 
 	if (!r)
 		r = vault_config_mac(config, keys, config->mac);
 out:
-	secmem_free(keys);
 	secmem_free(d);
+	return r;
+}
+
+/* The record of a new tree, last of all: what has none is no whole vault. */
+static int create_record(int dirfd, const struct keyring *keys)
+{
+	static const uint8_t no_parent[FORMAT_DIR_ID_SIZE];
+	struct format_dir_record record = { 0 };
+	bool in_xattr;
+	int fd = openat(dirfd, "tree", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	randombytes_buf(record.id, sizeof(record.id));
+	format_binding(keys, no_parent, "", record.bindings[0]);
+	r = dirrec_write(fd, keys, &record, &in_xattr);
+	if (!r)
+		r = dirrec_sync(fd);
+	fdio_close(fd);
 	return r;
 }
 
@@ -155,7 +174,7 @@ static void sync_parent(int dirfd)
 }
 
 /* Tree and configuration in an open, locked directory that is blank. */
-static int populate(int dirfd, const struct vault_config *config)
+static int populate(int dirfd, const struct vault_config *config, const struct keyring *keys)
 {
 	int r = vault_files_clear(dirfd);
 
@@ -163,12 +182,15 @@ static int populate(int dirfd, const struct vault_config *config)
 		r = -errno;
 	if (!r)
 		r = vault_files_store(dirfd, config, true);
+	if (!r)
+		r = create_record(dirfd, keys);
 	if (r)
 		(void)vault_files_clear(dirfd); /* the failure before it counts */
 	return r;
 }
 
-static int directory_create(const char *path, const struct vault_config *config)
+static int directory_create(const char *path, const struct vault_config *config,
+			    const struct keyring *keys)
 {
 	int fd;
 	int r;
@@ -183,7 +205,7 @@ static int directory_create(const char *path, const struct vault_config *config)
 	} else {
 		r = vault_files_is_blank(fd);
 		if (r >= 0)
-			r = r ? populate(fd, config) : VAULT_EXISTS;
+			r = r ? populate(fd, config, keys) : VAULT_EXISTS;
 	}
 	if (!r)
 		sync_parent(fd);
@@ -207,7 +229,8 @@ int vault_create_check(const char *path)
 int vault_create(const char *path, const struct vault_create *how,
 		 const struct vault_secret *passphrase)
 {
-	struct vault_config *config;
+	struct vault_config *config = NULL;
+	struct keyring *keys = NULL;
 	int r;
 
 	vault_why_clear();
@@ -217,11 +240,11 @@ int vault_create(const char *path, const struct vault_create *how,
 	if (r)
 		return r;
 	config = malloc(sizeof(*config));
-	if (!config)
-		return -ENOMEM;
-	r = config_create(config, how, passphrase);
+	keys = secmem_new(sizeof(*keys));
+	r = config && keys ? config_create(config, keys, how, passphrase) : -ENOMEM;
 	if (!r)
-		r = directory_create(path, config);
+		r = directory_create(path, config, keys);
+	secmem_free(keys);
 	free(config);
 	return r;
 }
@@ -527,6 +550,27 @@ static int unlock_backup(struct vault *v, int r, const struct vault_secret *secr
 	return 0;
 }
 
+/* Whether the keys are those of this tree, as far as its root can tell. */
+static bool fits_tree(const struct vault *v)
+{
+	struct format_dir_record record;
+
+	return dirrec_read(v->tree_fd, v->keys, true, &record) != DIRREC_DAMAGED;
+}
+
+/* The primary opened, and is whole, but of another vault: use the backup if that is not. */
+static int unlock_fitting(struct vault *v, const struct vault_secret *secret)
+{
+	if (v->copies[VAULT_BACKUP].state || !copies_differ(v) || fits_tree(v))
+		return 0;
+	if (!unlock_copy(v, VAULT_BACKUP, secret) && fits_tree(v)) {
+		log_warn("%s: %s belongs to another vault; using %s", v->path,
+			 vault_files_name(VAULT_PRIMARY), vault_files_name(VAULT_BACKUP));
+		return 0;
+	}
+	return unlock_copy(v, VAULT_PRIMARY, secret);
+}
+
 static int unlock_any(struct vault *v, const struct vault_secret *secret)
 {
 	int r;
@@ -534,15 +578,20 @@ static int unlock_any(struct vault *v, const struct vault_secret *secret)
 	if (v->copies[VAULT_PRIMARY].state)
 		return unlock_copy(v, VAULT_BACKUP, secret);
 	r = unlock_copy(v, VAULT_PRIMARY, secret);
-	return r > 0 ? unlock_backup(v, r, secret) : r;
+	if (r)
+		return r > 0 ? unlock_backup(v, r, secret) : r;
+	return unlock_fitting(v, secret);
 }
 
-/* Make both files the one that proved true, if this process may write. */
+/*
+ * Make both files the one that proved true, if this process may write; not if
+ * the tree's root says that neither is: one may be all there is of a key.
+ */
 static void repair(struct vault *v)
 {
 	int r;
 
-	if (v->lock != VAULT_EXCLUSIVE || v->foreign || !copies_differ(v))
+	if (v->lock != VAULT_EXCLUSIVE || v->foreign || !copies_differ(v) || !fits_tree(v))
 		return;
 	r = vault_files_store(v->fd, config_of(v), false);
 	if (r) {
@@ -706,18 +755,10 @@ int vault_save_header(const struct vault *v, const char *file)
 
 int vault_restore_header(struct vault *v)
 {
-	struct format_dir_record root;
-	int r;
-
 	vault_why_clear();
 	if (!v->keys || !v->foreign)
 		return -EINVAL;
-	r = dirrec_read(v->tree_fd, v->keys, true, &root);
-	if (r == DIRREC_MISSING) /* never mounted, then */
-		r = vault_files_tree_is_empty(v->fd) == 1 ? 0 : DIRREC_DAMAGED;
-	if (r < 0)
-		return r;
-	if (r) {
+	if (!fits_tree(v)) {
 		vault_why_set("its files belong to another key (use the header of this vault)");
 		return VAULT_DAMAGED;
 	}

@@ -13,6 +13,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "fs/dirrec.h"
 
 #define TEMPORARY "cryptfs.conf.tmp"
 
@@ -231,11 +232,12 @@ int vault_files_is_blank(int dirfd)
 
 int vault_files_clear(int dirfd)
 {
-	static const char *const names[] = { "cryptfs.conf", "cryptfs.conf.bak", TEMPORARY };
+	static const char *const names[] = { "cryptfs.conf", "cryptfs.conf.bak", TEMPORARY,
+					     "tree/" DIRREC_FILE };
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (unlinkat(dirfd, names[i], 0) && errno != ENOENT)
+		if (unlinkat(dirfd, names[i], 0) && errno != ENOENT && errno != ENOTDIR)
 			r = -errno;
 	if (unlinkat(dirfd, "tree", AT_REMOVEDIR) && errno != ENOENT)
 		r = -errno;

@@ -52,7 +52,7 @@ int vault_files_tree_is_empty(int dirfd);
 int vault_files_is_blank(int dirfd);
 
 /*
- * Undo a creation, finished or not, whose tree is still empty: 0 or -errno.
+ * Undo a creation, finished or not, whose tree has no entries yet: 0 or -errno.
  * Only for who holds the vault's lock and knows that the files are his.
  */
 int vault_files_clear(int dirfd);

@@ -6,7 +6,8 @@
  *
  * libfuse/libfuse commits c9905341 (PARALLEL_DIROPS) and 3e283a1b
  * (HANDLE_KILLPRIV_V2) say what later versions do; there this changes nothing.
- * And FUSE_NOTIFY_PRUNE of Linux 6.18, which libfuse 3.14 does not know.
+ * And TMPFILE and FUSE_NOTIFY_PRUNE of Linux 6.1 and 6.18, which libfuse 3.14 does
+ * not know.
  */
 #ifndef FS_WIRE_H
 #define FS_WIRE_H
@@ -30,10 +31,22 @@ bool wire_is_init(const void *request, size_t size, uint32_t *offered);
 
 /*
  * Ask, in the body of the reply to INIT, for what was offered and we serve:
- * lookups of one directory side by side; and being told when a write takes
- * set-id bits away, in place of a GETXATTR before every write.
+ * lookups of one directory side by side; being told when a write takes set-id
+ * bits away, in place of a GETXATTR before every write; and when an ACL does.
  */
 void wire_amend_init(void *reply, size_t size, uint32_t offered);
+
+/*
+ * Make of a request, size bytes, what libfuse 3.14 understands, where the
+ * kernel offered so much: its size then.
+ *
+ * TMPFILE is CREATE with the name "/", which nothing else has, and becomes it.
+ * SETXATTR loses the flags that came late, but for the set-gid bit's.
+ */
+size_t wire_translate(void *request, size_t size, uint32_t offered);
+
+/* Among the flags of a translated SETXATTR: the set-gid bit of the file is to go. */
+#define WIRE_KILL_SET_GID (1 << 30)
 
 /*
  * Whether an OPEN, CREATE, WRITE or SETATTR request takes away the set-id

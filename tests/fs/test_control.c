@@ -54,6 +54,14 @@ static bool find_path(const char *directory)
 	return !access(path, F_OK);
 }
 
+static int open_and_start(const struct control_name *which, control_answer *answer, void *arg,
+			  struct control **out)
+{
+	int r = control_open(which, answer, arg, out);
+
+	return r ? r : control_start(*out);
+}
+
 /* A device that no mount has. */
 static int setup(void **state)
 {
@@ -61,7 +69,7 @@ static int setup(void **state)
 
 	(void)state;
 	name = (struct control_name){ getuid(), 4000000000U, (unsigned int)getpid() };
-	if (control_start(&name, echo, greeting, &c))
+	if (open_and_start(&name, echo, greeting, &c))
 		return 0; /* then the tests are skipped */
 	(void)snprintf(directory[0], sizeof(directory[0]), "/run/user/%u/cryptfs", name.owner);
 	(void)snprintf(directory[1], sizeof(directory[1]), "/tmp/cryptfs-%u", name.owner);
@@ -212,7 +220,7 @@ static void a_stale_socket_is_found_dead_and_replaced(void **state)
 	assert_int_equal(bind(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
 	close(fd);
 	assert_int_equal(control_ask(&name, "hello", &reply), CONTROL_NOBODY);
-	assert_int_equal(control_start(&name, echo, greeting, &c), 0);
+	assert_int_equal(open_and_start(&name, echo, greeting, &c), 0);
 	assert_answers();
 }
 
@@ -223,7 +231,7 @@ static void the_socket_of_a_successor_stays(void **state)
 
 	(void)state;
 	need_control();
-	assert_int_equal(control_start(&name, echo, greeting, &successor), 0);
+	assert_int_equal(open_and_start(&name, echo, greeting, &successor), 0);
 	control_stop(c);
 	c = successor;
 	assert_answers();
@@ -238,7 +246,7 @@ static void a_directory_that_others_may_enter_is_refused(void **state)
 	need_control();
 	looks_open = true;
 	assert_int_equal(control_ask(&name, "hello", &reply), CONTROL_UNSAFE);
-	assert_int_equal(control_start(&name, echo, greeting, &other), CONTROL_UNSAFE);
+	assert_int_equal(open_and_start(&name, echo, greeting, &other), CONTROL_UNSAFE);
 	looks_open = false;
 	assert_answers();
 }

@@ -153,6 +153,16 @@ static void a_directory_without_a_record_has_none(void **state)
 	assert_int_equal(tempdir_count(&dir), 0);
 }
 
+/* Its maker died between making the file and writing it. */
+static void a_file_without_a_byte_is_no_record(void **state)
+{
+	(void)state;
+	tempdir_write(&dir, DIRREC_FILE, "", 0);
+	assert_int_equal(try_read(), DIRREC_MISSING);
+	attribute.size = 5;
+	assert_int_equal(try_read(), DIRREC_DAMAGED);
+}
+
 static void without_attributes_the_file_is_enough(void **state)
 {
 	(void)state;
@@ -354,6 +364,7 @@ int main(void)
 		F(a_record_is_kept_twice),
 		F(a_record_is_rewritten_in_place),
 		F(a_directory_without_a_record_has_none),
+		F(a_file_without_a_byte_is_no_record),
 		F(without_attributes_the_file_is_enough),
 		F(a_missing_file_is_restored_from_the_attribute),
 		F(a_missing_attribute_is_restored_from_the_file),

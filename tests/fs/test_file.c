@@ -801,7 +801,7 @@ static void a_dirty_file_that_was_cut_gives_no_wrong_data(void **state)
 	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte, but DIRTY now */
 	file_close(f);
 	backing_save(backing, &backup);
-	for (uint64_t page = 0; page < backup.size + 3 * BLOCK; page += BLOCK)
+	for (uint64_t page = 0; page < backing_size(backup.fd) + 3 * BLOCK; page += BLOCK)
 		for (int shift = -1; shift <= 1; shift++) {
 			if (shift < 0 && !page)
 				continue;
@@ -809,6 +809,61 @@ static void a_dirty_file_that_was_cut_gives_no_wrong_data(void **state)
 			assert_nothing_wrong(backing, false);
 			backing_put(backing, &backup);
 		}
+	close(backing);
+}
+
+static void small_dirty_content_stays_however_long_the_file_is_made(void **state)
+{
+	int backing = made_of_length(3000);
+	struct file *f = file_opened(backing, true);
+	uint64_t size;
+
+	(void)state;
+	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte, but DIRTY now */
+	file_close(f);
+	size = backing_size(backing);
+	for (uint64_t longer = BLOCK - 1; longer < 3 * BLOCK; longer++) {
+		assert_int_equal(ftruncate(backing, (off_t)longer), 0);
+		assert_content_afresh(backing, &image);
+		assert_int_equal(backing_size(backing), size); /* put right by the way */
+	}
+	/* If it does not open, it is no empty file either. */
+	assert_int_equal(ftruncate(backing, BLOCK), 0);
+	flip(backing, FORMAT_CONTENT_START);
+	assert_does_not_open(backing);
+	close(backing);
+}
+
+/* A file's first header speaks of no content, which needs no key to open. */
+static void damaged_content_of_a_new_file_is_not_none(void **state)
+{
+	int backing = backing_new();
+	struct file *f = file_made(backing);
+
+	(void)state;
+	image_resize(&image, 0);
+	image_write(&image, 0, 1500, 1);
+	assert_int_equal(write_fill(f, 0, 1500, 1), 0);
+	file_close(f);
+	assert_content_afresh(backing, &image); /* and DIRTY */
+	backing_save(backing, &backup);
+	for (uint64_t at = FORMAT_CONTENT_START; at < backup.size; at++) {
+		flip(backing, at);
+		assert_does_not_open(backing);
+		flip(backing, at);
+	}
+	image_resize(&image, 0);
+	for (uint64_t sector = FORMAT_CONTENT_START; sector < backup.size; sector += 512) {
+		/* That is what a power failure leaves. */
+		size_t n = backup.size - sector < 512 ? (size_t)(backup.size - sector) : 512;
+
+		assert_int_equal(pwrite(backing, (uint8_t[512]){ 0 }, n, (off_t)sector), n);
+		assert_content_afresh(backing, &image);
+		backing_put(backing, &backup);
+		assert_int_equal(ftruncate(backing, (off_t)sector), 0);
+		assert_content_afresh(backing, &image);
+		backing_put(backing, &backup);
+	}
 	close(backing);
 }
 
@@ -870,6 +925,46 @@ static void headers_that_change_no_content_keep_the_times(void **state)
 	close(backing);
 }
 
+static void truncating_to_the_same_length_moves_the_time(void **state)
+{
+	const struct timespec past[2] = { { 1000, 7 }, { 2000, 123456789 } };
+	static const uint64_t lengths[] = { 0, 100, 5000, 8192 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		int backing = made_of_length(lengths[i]);
+		struct file *f = file_opened(backing, true);
+		uint64_t bad;
+
+		assert_int_equal(futimens(backing, past), 0);
+		assert_int_equal(file_truncate(f, io, lengths[i], &bad), 0);
+		assert_int_not_equal(mtime_of(backing).tv_sec, past[1].tv_sec);
+		file_close(f);
+		close(backing);
+	}
+}
+
+/* After a death settling goes over all entries and writes those it can tell apart now. */
+static void settling_what_a_dead_writer_left_keeps_the_times(void **state)
+{
+	const struct timespec past[2] = { { 1000, 7 }, { 2000, 123456789 } };
+	int backing = made_of_length(5000);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(write_fill(f, 0, 10, 1), 0);
+	assert_int_equal(write_fill(f, 0, 10, 2), 0);
+	file_close(f);
+	f = file_opened(backing, false);
+	assert_true(file_is_suspect(f));
+	assert_int_equal(futimens(backing, past), 0);
+	assert_int_equal(file_settle(f, io, false), 0);
+	assert_false(file_is_suspect(f));
+	assert_mtime(backing, past[1]);
+	file_close(f);
+	close(backing);
+}
+
 static void a_file_is_bound_where_its_header_says(void **state)
 {
 	int backing = made_of_length(100);
@@ -900,6 +995,41 @@ static void a_file_is_bound_where_its_header_says(void **state)
 	assert_true(file_is_bound(f, there));
 	assert_content(f, &image);
 	file_close(f);
+	close(backing);
+}
+
+/* Destroy one of the two headers. */
+static void lose_header(int backing, int slot)
+{
+	const uint8_t zeros[FORMAT_HEADER_SIZE] = { 0 };
+
+	assert_int_equal(pwrite(backing, zeros, sizeof(zeros), slot * FORMAT_HEADER_SIZE),
+			 FORMAT_HEADER_SIZE);
+}
+
+static void a_settled_file_has_no_older_header_to_go_back_to(void **state)
+{
+	int backing = made_of_length(10 * BLOCK);
+	struct file *f = file_opened(backing, true);
+
+	(void)state;
+	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte, but DIRTY now */
+	assert_int_equal(file_bind_both(f, io, home, there), 0);
+	file_bind_only(f, there);
+	assert_int_equal(file_settle(f, io, false), 0);
+	file_close(f);
+	backing_save(backing, &backup);
+	for (int slot = 0; slot < 2; slot++) {
+		lose_header(backing, slot);
+		assert_content_afresh(backing, &image);
+		f = file_opened(backing, false);
+		assert_true(file_is_bound(f, there));
+		assert_false(file_is_bound(f, home));
+		file_close(f);
+		assert_int_equal(ftruncate(backing, (off_t)format_big_size(5 * BLOCK)), 0);
+		assert_does_not_open(backing);
+		backing_put(backing, &backup);
+	}
 	close(backing);
 }
 
@@ -1063,9 +1193,14 @@ int main(void)
 		cmocka_unit_test(slots_of_two_files_do_not_mix),
 		cmocka_unit_test(a_settled_file_of_another_size_is_damage),
 		cmocka_unit_test(a_dirty_file_that_was_cut_gives_no_wrong_data),
+		cmocka_unit_test(small_dirty_content_stays_however_long_the_file_is_made),
+		cmocka_unit_test(damaged_content_of_a_new_file_is_not_none),
 		cmocka_unit_test(another_suite_or_key_opens_nothing),
 		cmocka_unit_test(headers_that_change_no_content_keep_the_times),
+		cmocka_unit_test(truncating_to_the_same_length_moves_the_time),
+		cmocka_unit_test(settling_what_a_dead_writer_left_keeps_the_times),
 		cmocka_unit_test(a_file_is_bound_where_its_header_says),
+		cmocka_unit_test(a_settled_file_has_no_older_header_to_go_back_to),
 		cmocka_unit_test(an_unbound_file_is_at_home_everywhere),
 		cmocka_unit_test(binding_a_changed_file_leaves_it_dirty),
 		cmocka_unit_test(two_files_never_share_an_id),

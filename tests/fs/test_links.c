@@ -167,6 +167,10 @@ static void texts_nobody_wrote_are_damaged(void **state)
 	seal("target", NULL, one);
 	sprintf(text, "..%s", one); /* a third seal */
 	assert_int_equal(open_text(text, &here, found), LINKS_DAMAGED);
+	sprintf(text, "%s..", one);
+	assert_int_equal(open_text(text, &here, found), LINKS_DAMAGED);
+	sprintf(text, "AAAA.%s", one); /* seals of different targets */
+	assert_int_equal(open_text(text, &here, found), LINKS_DAMAGED);
 }
 
 /* Seal bytes that links_seal would refuse, and open them. */

@@ -69,15 +69,26 @@ static struct node *get_dir(ino_t ino, struct node *parent, const char *name)
 	return node;
 }
 
-/* True if the table knows the inode. */
+struct wanted {
+	struct stat st;
+	bool found;
+};
+
+static void compare(void *arg, struct node *node)
+{
+	struct wanted *w = arg;
+
+	w->found = w->found || (!node->gone && node->ino == w->st.st_ino &&
+				node->type == (w->st.st_mode & S_IFMT));
+}
+
+/* True if the table knows the inode, wherever that is. */
 static bool known(ino_t ino, mode_t type)
 {
-	struct stat st = inode(ino, type);
-	struct node *node = nodes_find(nodes, &st);
+	struct wanted w = { .st = inode(ino, type) };
 
-	if (node)
-		nodes_unref(nodes, node);
-	return node;
+	nodes_each(nodes, compare, &w);
+	return w.found;
 }
 
 static void assert_path(struct node *node, const char *wanted)
@@ -208,7 +219,8 @@ static void the_table_finds_everything_when_it_has_grown(void **state)
 	for (ino_t i = 0; i < N; i++) {
 		struct stat st = inode(1000 + i, S_IFREG);
 
-		assert_ptr_equal(nodes_find(nodes, &st), all[i]);
+		(void)snprintf(name, sizeof(name), "%d", (int)i);
+		assert_ptr_equal(nodes_find(nodes, &st, root, name), all[i]);
 		nodes_unref(nodes, all[i]);
 	}
 	for (ino_t i = 0; i < N; i++)
@@ -226,6 +238,7 @@ static void the_name_used_last_is_the_first(void **state)
 
 	(void)state;
 	assert_path(node, "x");
+	nodes_share(nodes, node);
 	(void)get(5, a, "y", true);
 	assert_path(node, "a/y");
 	(void)get(5, root, "x", true);
@@ -238,6 +251,7 @@ static void a_hard_link_outlives_the_other_names(void **state)
 	struct node *node = get(5, root, "x", true);
 
 	(void)state;
+	nodes_share(nodes, node);
 	(void)get(5, a, "y", true);
 	nodes_unlinked(nodes, node, a, "y", false);
 	assert_path(node, "x");
@@ -246,6 +260,29 @@ static void a_hard_link_outlives_the_other_names(void **state)
 	assert_false(known(10, S_IFDIR)); /* the name in it kept it */
 	nodes_unlinked(nodes, node, root, "x", true);
 	nodes_forget(nodes, node, 2);
+}
+
+/* What is bound to its place was put in the other one by hand. */
+static void what_is_not_shared_is_another_node_in_another_place(void **state)
+{
+	struct stat st = inode(5, S_IFREG);
+	struct node *node = get(5, root, "x", true);
+	struct node *other;
+	struct node *found;
+
+	(void)state;
+	assert_null(nodes_find(nodes, &st, root, "y"));
+	other = get(5, root, "y", true);
+	assert_ptr_not_equal(other, node);
+	assert_path(node, "x");
+	assert_path(other, "y");
+	nodes_unlinked(nodes, other, root, "y", false);
+	found = nodes_find(nodes, &st, root, "x");
+	assert_ptr_equal(found, node); /* and not the one without a place */
+	nodes_unref(nodes, found);
+	assert_ptr_equal(nodes_get_shared(nodes, &st, root, "x", true), node);
+	assert_ptr_equal(get(5, root, "z", true), node);
+	assert_ptr_not_equal(get_dir(10, root, "d"), get_dir(10, root, "e"));
 }
 
 static void an_unlinked_node_is_not_found_when_its_inode_is_used_anew(void **state)
@@ -614,6 +651,7 @@ static void a_node_with_several_names_is_found_under_each(void **state)
 	unsigned int seen = 0;
 
 	(void)state;
+	nodes_share(nodes, node);
 	(void)get(5, a, "y", true);
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_int_equal(nodes_locate_nth(nodes, node, i, &at), 0);
@@ -725,7 +763,7 @@ static void threads_share_the_table(void **state)
 		assert_null(complaints[i]);
 	/* Everything was given back: nothing is known, nothing is open. */
 	for (int i = 0; i < DIRS; i++)
-		assert_null(nodes_find(nodes, &dir_stats[i]));
+		assert_false(known(dir_stats[i].st_ino, S_IFDIR));
 	assert_int_equal(nodes_count(nodes), 1);
 	assert_int_equal(open_fds(), before);
 }
@@ -770,6 +808,7 @@ int main(void)
 		test(the_table_finds_everything_when_it_has_grown),
 		test(the_name_used_last_is_the_first),
 		test(a_hard_link_outlives_the_other_names),
+		test(what_is_not_shared_is_another_node_in_another_place),
 		test(an_unlinked_node_is_not_found_when_its_inode_is_used_anew),
 		test(an_inode_of_another_type_is_another_node),
 		test(unlinking_a_name_that_is_not_known_changes_nothing),

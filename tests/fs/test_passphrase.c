@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -497,6 +499,25 @@ static void every_answer_has_a_message(void **state)
 
 #define P(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- the kernel's keyrings --------------------------------------------- */
+
+static void a_key_of_the_kernel_gives_its_payload(void **state)
+{
+	const struct passphrase_source source = { .keyring = "cryptfs:test_passphrase" };
+	long key;
+
+	(void)state;
+	if (answer_of(&source) != -ENOKEY)
+		skip(); /* containers may have no keyrings */
+	assert_non_null(strstr(passphrase_message(-ENOKEY), "keyctl padd"));
+	key = syscall(SYS_add_key, "user", source.keyring, "two\nlines", 9,
+		      KEY_SPEC_PROCESS_KEYRING);
+	assert_true(key >= 0);
+	assert_gives(&source, "two\nlines", 9);
+	assert_int_equal(syscall(SYS_keyctl, KEYCTL_REVOKE, key), 0);
+	assert_int_equal(answer_of(&source), -ENOKEY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -505,6 +526,7 @@ int main(void)
 		P(an_empty_secret_is_refused),
 		P(a_file_that_cannot_be_read_is_an_error),
 		P(a_keyfile_gives_every_byte),
+		P(a_key_of_the_kernel_gives_its_payload),
 		P(a_passfile_that_others_can_read_is_warned_of),
 		P(standard_input_gives_a_line_at_a_time),
 		P(a_program_gives_the_first_line_it_prints),

@@ -193,7 +193,7 @@ static int try_enter(struct node *in, const char *name)
 static int move(struct node *from, const char *old, struct node *to, const char *now,
 		unsigned int flags)
 {
-	return tree_rename(tree, io, from, old, to, now, flags);
+	return tree_rename(tree, io, from, old, to, now, flags, &me);
 }
 
 /* How often a listing of the directory shows name; *total counts all entries. */
@@ -768,7 +768,7 @@ static void impossible_renames_change_nothing(void **state)
 	assert_int_equal(move(root, "a", b, "x", 0), -EINVAL);
 	assert_int_equal(move(root, "none", b, "x", 0), -ENOENT);
 	assert_int_equal(move(root, "a", root, "none", RENAME_EXCHANGE), -ENOENT);
-	assert_int_equal(move(root, "a", root, "y", RENAME_WHITEOUT), -EINVAL);
+	assert_int_equal(move(root, "a", root, "y", RENAME_WHITEOUT | RENAME_EXCHANGE), -EINVAL);
 	assert_int_equal(move(root, "a", root, "a", 0), 0);
 	assert_int_equal(move(root, "a", root, "a", RENAME_NOREPLACE), -EEXIST);
 	assert_int_equal(move(root, "a", root, "a", RENAME_EXCHANGE), 0);
@@ -869,6 +869,111 @@ static void symlinks_swapped_by_hand_are_not_followed(void **state)
 	remount();
 	assert_int_equal(tree_readlink(tree, lookup(root, "a"), target), -EIO);
 	assert_int_equal(tree_readlink(tree, lookup(root, "b"), target), -EIO);
+}
+
+/* Put another name of a thing in the place of something else. */
+static void link_by_hand(const char *from, const char *to)
+{
+	assert_int_equal(unlinkat(dir.fd, stored(root, to), 0), 0);
+	assert_int_equal(linkat(dir.fd, stored(root, from), dir.fd, stored(root, to), 0), 0);
+}
+
+static void a_file_linked_by_hand_does_not_open_even_while_it_is_open(void **state)
+{
+	struct node *file;
+	bool keep;
+
+	(void)state;
+	make_file(root, "a", "1");
+	make_file(root, "b", "2");
+	tree_settle(tree, io, true);
+	link_by_hand("a", "b");
+	remount();
+	file = lookup(root, "a");
+	assert_int_equal(tree_open(tree, io, file, O_RDONLY, &keep), 0);
+	assert_int_equal(try_open(root, "b"), -EIO);
+	assert_int_equal(try_open(root, "a"), 0);
+	/* Overwriting the one would destroy the other. */
+	assert_int_equal(tree_open(tree, io, lookup(root, "b"), O_WRONLY | O_TRUNC, &keep), -EIO);
+	assert_open_holds(file, "1");
+	assert_int_equal(tree_unlink(tree, root, "b"), 0);
+	tree_release(tree, file);
+	assert_file(root, "a", "1");
+	make_file(root, "b", "3");
+	assert_file(root, "b", "3");
+}
+
+static void a_symlink_linked_by_hand_is_not_followed(void **state)
+{
+	static char target[LINKS_PLAIN_MAX + 1];
+	struct node *link;
+
+	(void)state;
+	make_link(root, "a", "1");
+	make_link(root, "b", "2");
+	link_by_hand("a", "b");
+	remount();
+	link = lookup(root, "b");
+	assert_link(root, "a", "1");
+	/* Nor from what the kernel has cached of the other one. */
+	assert_ptr_not_equal(link, lookup(root, "a"));
+	assert_int_equal(tree_readlink(tree, link, target), -EIO);
+}
+
+static void directories_swapped_while_they_are_known_are_not_entered(void **state)
+{
+	struct node *a = make_dir(root, "a");
+	struct node *b = make_dir(root, "b");
+
+	(void)state;
+	make_file(a, "x", "1");
+	make_file(b, "x", "2");
+	move_by_hand(root, "a", root, "b", RENAME_EXCHANGE);
+	assert_int_equal(try_enter(root, "a"), -EIO);
+	assert_int_equal(try_enter(root, "b"), -EIO);
+	move_by_hand(root, "a", root, "b", RENAME_EXCHANGE);
+	assert_file(lookup(root, "a"), "x", "1");
+	assert_file(lookup(root, "b"), "x", "2");
+}
+
+static void a_vault_of_hard_linked_files_is_read_as_ever(void **state)
+{
+	int names = open(dir.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct node *a;
+
+	(void)state;
+	/* A snapshot made of links, say. */
+	make_file(root, "a", "1");
+	make_file(root, "b", "2");
+	tree_settle(tree, io, true);
+	assert_int_equal(linkat(dir.fd, stored(root, "a"), names, ".cryptfs-tmp.other", 0), 0);
+	remount();
+	a = lookup(root, "a");
+	assert_file(root, "a", "1");
+	assert_ptr_equal(lookup(root, "a"), a);
+	assert_int_equal(move(root, "a", root, "c", 0), 0);
+	assert_ptr_equal(lookup(root, "c"), a);
+	assert_file(root, "c", "1");
+	close(names);
+}
+
+static void a_symlink_with_a_stranger_beside_its_seal_is_damaged(void **state)
+{
+	char text[LINKS_STORED_MAX + 1];
+	char forged[LINKS_STORED_MAX + 8];
+	char target[LINKS_PLAIN_MAX + 1];
+	const char *name;
+
+	(void)state;
+	make_link(root, "a", "target");
+	name = stored(root, "a");
+	assert_int_equal(links_read(dir.fd, name, text), 0);
+	(void)snprintf(forged, sizeof(forged), "AAAA.%s", text);
+	assert_int_equal(unlinkat(dir.fd, name, 0), 0);
+	assert_int_equal(symlinkat(forged, dir.fd, name), 0);
+	remount();
+	/* The second seal opens; but then lstat, which does not read it, would be wrong. */
+	assert_int_equal(tree_readlink(tree, lookup(root, "a"), target), -EIO);
 }
 
 /* A thing of a kind opens or enters as itself: 0 or -errno. */
@@ -1006,18 +1111,67 @@ static void a_settled_tree_has_no_dirty_file(void **state)
 	}
 }
 
-/* ---- records of directories ---------------------------------------------------------------- */
-
-static void a_directory_made_half_is_adopted(void **state)
+/* Cut, but for the last call of it; the header knows how long the file is. */
+static void a_cut_that_a_death_stopped_shows_in_the_size(void **state)
 {
-	struct node *d;
+	static char content[1000];
+	struct stat shorter = { .st_size = 500 };
+	struct tree_entry entry;
+	struct node *f;
+	int fd;
 
 	(void)state;
-	assert_int_equal(mkdirat(dir.fd, stored(root, "d"), 0700), 0);
-	d = lookup(root, "d");
-	make_file(d, "f", "content");
+	memset(content, 'x', sizeof(content) - 1);
+	f = make_file(root, "f", content);
+	assert_int_equal(tree_setattr(tree, io, f, &shorter, TREE_SET_SIZE, &entry.st), 0);
+	fd = openat(dir.fd, stored(root, "f"), O_WRONLY | O_CLOEXEC);
+	assert_int_equal(ftruncate(fd, FORMAT_CONTENT_START + 999), 0);
+	close(fd);
 	remount();
-	assert_file(lookup(root, "d"), "f", "content");
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(tree_lookup(tree, root, "f", &entry), 0);
+		tree_correct_size(tree, io, &entry);
+		assert_int_equal(entry.st.st_size, 500);
+	}
+	content[500] = '\0';
+	assert_file(root, "f", content);
+}
+
+/* ---- records of directories ---------------------------------------------------------------- */
+
+static void an_empty_directory_without_a_record_is_damage_and_can_be_removed(void **state)
+{
+	(void)state;
+	make_file(root, "f", "content");
+	assert_int_equal(unlinkat(dir.fd, stored(root, "f"), 0), 0);
+	assert_int_equal(mkdirat(dir.fd, stored(root, "f"), 0700), 0);
+	assert_int_equal(mkdirat(dir.fd, stored(root, "d"), 0700), 0);
+	remount();
+	assert_int_equal(try_enter(root, "f"), -EIO);
+	assert_int_equal(try_enter(root, "d"), -EIO);
+	assert_int_equal(try_lookup(lookup(root, "d"), "x"), -EIO);
+	assert_int_equal(tree_rmdir(tree, root, "f"), 0);
+	make_dir(root, "new");
+	assert_int_equal(move(root, "new", root, "d", 0), 0);
+	assert_int_equal(try_enter(root, "d"), 0);
+}
+
+static void a_directory_that_was_being_made_is_no_entry_and_goes_with_its_parent(void **state)
+{
+	struct node *d = make_dir(root, "d");
+
+	(void)state;
+	/* As a death before it gets its name leaves it. */
+	make_dir(d, "half");
+	assert_int_equal(__real_renameat2(dirfd_of(d), stored(d, "half"), dirfd_of(d),
+					  ".cryptfs-tmp.0123456789abcdef", 0),
+			 0);
+	remount();
+	d = lookup(root, "d");
+	assert_int_equal(entries_in(d), 0);
+	assert_int_equal(try_lookup(d, "half"), -ENOENT);
+	assert_int_equal(tree_rmdir(tree, root, "d"), 0);
+	assert_int_equal(backing_count(root), 1);
 }
 
 static void a_directory_with_entries_and_no_record_is_damage(void **state)
@@ -1345,7 +1499,7 @@ static bool rename_one(struct io *mine, int from, int to, unsigned int *random)
 	pthread_rwlock_wrlock(&dir_locks[0]);
 	pthread_rwlock_wrlock(&dir_locks[1]);
 	r = tree_rename(tree, mine, shared_dirs[from], old, shared_dirs[to], shared_name(random),
-			rand_r(random) % 2 ? RENAME_EXCHANGE : 0);
+			rand_r(random) % 2 ? RENAME_EXCHANGE : 0, &me);
 	pthread_rwlock_unlock(&dir_locks[1]);
 	pthread_rwlock_unlock(&dir_locks[0]);
 	return !r || r == -ENOENT;
@@ -1468,7 +1622,7 @@ static void a_directory_can_be_removed_while_it_is_settled(void **state)
 	for (int i = 0; i < 5000 && !r; i++) {
 		struct node *made = make_dir(root, "old");
 
-		r = tree_rename(tree, io, root, "old", root, "new", 0);
+		r = tree_rename(tree, io, root, "old", root, "new", 0, &me);
 		if (!r)
 			r = tree_rmdir(tree, root, "new");
 		nodes_forget(tree_nodes(tree), made, 1);
@@ -1507,13 +1661,20 @@ int main(void)
 		test(files_swapped_by_hand_do_not_open),
 		test(directories_swapped_by_hand_are_not_entered),
 		test(symlinks_swapped_by_hand_are_not_followed),
+		test(a_file_linked_by_hand_does_not_open_even_while_it_is_open),
+		test(a_symlink_linked_by_hand_is_not_followed),
+		test(directories_swapped_while_they_are_known_are_not_entered),
+		test(a_vault_of_hard_linked_files_is_read_as_ever),
+		test(a_symlink_with_a_stranger_beside_its_seal_is_damaged),
 		test(an_interrupted_rename_is_valid_in_both_places_and_no_third),
 		test(settling_leaves_a_renamed_thing_one_place),
 		test(settling_after_an_interrupted_rename_leaves_one_place),
 		test(a_rename_that_failed_leaves_one_place_when_settled),
 		test(exchanged_things_have_one_place_when_settled),
 		test(a_settled_tree_has_no_dirty_file),
-		test(a_directory_made_half_is_adopted),
+		test(a_cut_that_a_death_stopped_shows_in_the_size),
+		test(an_empty_directory_without_a_record_is_damage_and_can_be_removed),
+		test(a_directory_that_was_being_made_is_no_entry_and_goes_with_its_parent),
 		test(a_directory_with_entries_and_no_record_is_damage),
 		test(a_record_is_repaired_from_its_copy),
 		test(the_root_is_bound_too),

@@ -488,7 +488,6 @@ static void links_and_fifos_are_not_followed(void **state)
 static void a_lost_configuration_is_damage_and_never_a_new_vault(void **state)
 {
 	(void)state;
-	write_file(in_vault("tree/.cryptfs-dir"), "a tree in use");
 	assert_int_equal(unlink(PRIMARY), 0);
 	assert_int_equal(unlink(BACKUP), 0);
 	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), VAULT_DAMAGED);
@@ -498,10 +497,58 @@ static void a_lost_configuration_is_damage_and_never_a_new_vault(void **state)
 static void a_lost_tree_is_damage(void **state)
 {
 	(void)state;
-	assert_int_equal(rmdir(in_vault("tree")), 0);
+	assert_int_equal(rename(in_vault("tree"), in_vault("gone")), 0);
 	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), VAULT_DAMAGED);
 	assert_int_equal(symlink("/tmp", in_vault("tree")), 0);
 	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), VAULT_DAMAGED);
+}
+
+/* The configuration of another vault with the same passphrase is whole, and of no use. */
+static void a_configuration_of_another_vault_destroys_nothing(void **state)
+{
+	char *ours = read_file(PRIMARY);
+	char *primary;
+	char other[96];
+
+	(void)state;
+	(void)snprintf(other, sizeof(other), "%s/ours", base);
+	assert_int_equal(rename(path, other), 0);
+	assert_int_equal(create(), 0);
+	write_file(BACKUP, ours);
+	assert_int_equal(rename(in_vault("tree"), in_vault("not ours")), 0);
+	(void)snprintf(other, sizeof(other), "%s/ours/tree", base);
+	assert_int_equal(rename(other, in_vault("tree")), 0);
+	/* Now all is ours but the primary. */
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+	primary = read_file(PRIMARY);
+	assert_string_equal(primary, ours);
+	assert_same_copies();
+	free(primary);
+	free(ours);
+}
+
+static void no_copy_is_overwritten_by_one_that_does_not_fit_the_tree(void **state)
+{
+	char *before = read_file(BACKUP);
+	char *after;
+	char other[96];
+
+	(void)state;
+	(void)snprintf(other, sizeof(other), "%s/ours", base);
+	assert_int_equal(rename(path, other), 0);
+	assert_int_equal(create(), 0);
+	assert_int_equal(rename(in_vault("tree"), in_vault("not ours")), 0);
+	(void)snprintf(other, sizeof(other), "%s/ours/tree", base);
+	assert_int_equal(rename(other, in_vault("tree")), 0);
+	write_file(BACKUP, before);
+	flip(BACKUP, "salt"); /* damaged, but perhaps not beyond repair */
+	free(before);
+	before = read_file(BACKUP);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0); /* the mount finds out */
+	after = read_file(BACKUP);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
 }
 
 /* ---- locks ------------------------------------------------------------- */
@@ -1004,6 +1051,8 @@ int main(void)
 		V(links_and_fifos_are_not_followed),
 		V(a_lost_configuration_is_damage_and_never_a_new_vault),
 		V(a_lost_tree_is_damage),
+		V(a_configuration_of_another_vault_destroys_nothing),
+		V(no_copy_is_overwritten_by_one_that_does_not_fit_the_tree),
 		V(writers_exclude_everyone_and_readers_only_writers),
 		V(a_changed_configuration_stays_locked),
 		V(the_lock_of_a_killed_process_is_gone),

@@ -26,14 +26,18 @@ cat >"$work/expected" <<'END'
 ./sbin/mount.fuse.cryptfs
 ./usr/bin/cryptfs
 ./usr/bin/cryptfs-mount
+./usr/share/bash-completion/completions/cryptfs
+./usr/share/bash-completion/completions/cryptfs-mount
 ./usr/share/doc/cryptfs/CHANGELOG.md
 ./usr/share/doc/cryptfs/LICENSE
 ./usr/share/doc/cryptfs/README.md
 ./usr/share/doc/cryptfs/format.md
 ./usr/share/doc/cryptfs/threat-model.md
+./usr/share/fish/vendor_completions.d/cryptfs.fish
 ./usr/share/man/man1/cryptfs-mount.1
 ./usr/share/man/man1/cryptfs.1
 ./usr/share/man/man8/mount.cryptfs.8
+./usr/share/zsh/vendor-completions/_cryptfs
 END
 diff "$work/expected" "$work/files" || fail "not the files it should have (< expected)"
 [ -z "$(dpkg-deb -c "$package" | awk '$2 != "root/root" || $1 ~ /^-......?w/')" ] ||

@@ -76,6 +76,23 @@ chmod 222 "$mnt/shared/append"
 as $bob sh -c "echo x >>$mnt/shared/append"
 denied as $bob cat "$mnt/shared/append"
 
+step "a whiteout belongs to who renames"
+as $alice touch "$mnt/shared/below"
+python3 - "$mnt/shared/below" "$mnt/shared/above" <<'PY' # it may not be alice's to run
+import ctypes
+import os
+import sys
+
+whiteout = 4
+old, new = (os.fsencode(p) for p in sys.argv[1:])
+os.setgid(4001)
+os.setuid(4001)
+if ctypes.CDLL(None, use_errno=True).renameat2(-100, old, -100, new, whiteout):
+    sys.exit(os.strerror(ctypes.get_errno()))
+PY
+same "the whiteout" "$(stat -c '%F %t %T %u:%g' "$mnt/shared/below")" "character special file 0 0 4001:4001"
+as $alice rm "$mnt/shared/below" "$mnt/shared/above"
+
 step "a write by another takes set-id bits away"
 : >"$mnt/shared/suid"
 chmod 6777 "$mnt/shared/suid"
@@ -90,6 +107,11 @@ same "mode after overwriting" "$(stat -c %a "$mnt/shared/suid")" 777
 chmod 6777 "$mnt/shared/suid"
 echo x >>"$mnt/shared/suid"
 same "mode after root wrote" "$(stat -c %a "$mnt/shared/suid")" 6777
+# Where nobody may run it with that group, the bit is no right, and stays.
+chgrp "${bob%%:*}" "$mnt/shared/suid"
+chmod 6767 "$mnt/shared/suid"
+as $bob sh -c "echo x >>$mnt/shared/suid"
+same "mode of what the group may not run" "$(stat -c %a "$mnt/shared/suid")" 2767
 chmod 777 "$mnt/shared/suid"
 
 remount_vault allow_other

@@ -1,86 +1,78 @@
 #!/bin/bash
-# Random reads, writes, appends and truncations do to a file in the mount what
-# they do to a plain file; the seed is fixed, so that a failure can be repeated.
+# The same is done in the mount and in a plain directory, thousands of random
+# operations, and both are compared: tests/model says how.  In between the vault
+# is mounted anew, and, where every acknowledged write must survive it, the mount
+# process is killed.
+#
+#   MODEL_SECONDS   how long, in all (10)
+#   MODEL_SEED      the first seed (1)
+#   MODEL_OPTIONS   more for the program, such as "--shrink --steps 500"
 . "$(dirname "$0")/../support/mounted.sh"
+: "${MODEL:?the path of the model program}"
 
-cat >"$work/model.py" <<'PY'
-import os
-import random
-import sys
+seconds=${MODEL_SECONDS:-10}
+seed=${MODEL_SEED:-1}
+options=()
+asking=(--remount 300)
+# shellcheck disable=SC2206
+more=(${MODEL_OPTIONS-})
+if in_mode writeback; then
+	options+=(--writeback)
+else
+	asking+=(--crash 400)
+fi
+# Holes are written out there.
+if [ "${VAULT_CIPHER-}" = xor ]; then
+	options+=(--no-huge)
+fi
 
-path, mirror, seed, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-rng = random.Random(seed)
-EDGES = (0, 3071, 3072, 4095, 4096, 4097, 8192, 196608, 200704, 458752)
-LIMIT = 1 << 20
+# run_model SECONDS OPTIONS...: and do what the program asks for, until it ends.
+run_model() {
+	local what from to program
+	coproc { exec "$MODEL" --seed "$seed" --seconds "$1" "${@:2}" ${more[@]+"${more[@]}"} "$mnt" "$plain" \
+		3>&1 >&2 4<&0 </dev/null; }
+	program=$COPROC_PID
+	exec {from}<&"${COPROC[0]}" {to}>&"${COPROC[1]}"
+	while read -r what <&"$from"; do
+		case $what in
+		remount)
+			# Somebody may look at all mounts just now.
+			unmount_at_once || fail "the mount stays busy"
+			await 60 no_processes || fail "the daemon is still there after the unmount"
+			mount_vault "$mount_options"
+			;;
+		crash)
+			kill -KILL "$(daemon_process)"
+			await 60 no_processes || fail "a process outlived the killed daemon"
+			;;
+		mount) mount_vault "$mount_options" ;;
+		esac
+		echo "done" >&"$to"
+	done
+	exec {from}<&- {to}>&-
+	wait "$program" || fail "see above; MODEL_SEED and MODEL_OPTIONS repeat it"
+}
 
-
-def place():
-    if rng.random() < 0.5:
-        return max(0, rng.choice(EDGES) + rng.randint(-3, 3))
-    return rng.randrange(LIMIT)
-
-
-def length():
-    return rng.choice((1, 16, 100, 4095, 4096, 4097, rng.randrange(1, 20000), rng.randrange(1, 300000)))
-
-
-def check(files, what):
-    a, b = files
-    if os.fstat(a).st_size != os.fstat(b).st_size:
-        sys.exit(f"seed {seed}: size {os.fstat(a).st_size}, not {os.fstat(b).st_size}, after {what}")
-    size = os.fstat(b).st_size
-    at, n = (0, size) if rng.random() < 0.1 else (place(), length())
-    got, want = os.pread(a, n, at), os.pread(b, n, at)
-    if got != want:
-        first = next((i for i, (x, y) in enumerate(zip(got, want)) if x != y), min(len(got), len(want)))
-        sys.exit(f"seed {seed}: byte {at + first} is wrong (read of {n} at {at}, got {len(got)}) after {what}")
-
-
-files = [os.open(p, os.O_RDWR | os.O_CREAT, 0o600) for p in (path, mirror)]
-history = []
-for i in range(steps):
-    kind = rng.choice("wwwwat")
-    if kind == "w":
-        at, data = place(), rng.randbytes(length())
-        for f in files:
-            os.pwrite(f, data, at)
-        history.append(f"write {len(data)} at {at}")
-    elif kind == "a":
-        data = rng.randbytes(rng.choice((1, 100, 5000)))
-        for p in (path, mirror):
-            with open(p, "ab") as f:
-                f.write(data)
-        history.append(f"append {len(data)}")
-    else:
-        to = place() if rng.random() < 0.7 else rng.randrange(10000)
-        for f in files:
-            os.ftruncate(f, to)
-        history.append(f"truncate to {to}")
-    if rng.random() < 0.05:
-        os.fsync(files[0])
-        history.append("fsync")
-    if rng.random() < 0.05:
-        os.posix_fadvise(files[0], 0, 0, os.POSIX_FADV_DONTNEED)
-    check(files, "; ".join(history[-8:]))
-PY
-
+plain=$work/plain
+mkdir "$plain"
 new_vault
+mount_options=
 mount_vault
-for seed in 1 2 3 4 5 6; do
-	step "seed $seed"
-	python3 "$work/model.py" "$mnt/file$seed" "$work/file$seed" "$seed" 400
-	cmp "$work/file$seed" "$mnt/file$seed"
-done
 
-step "the same files, worked on after a remount"
-remount_vault
-for seed in 1 2 3 4 5 6; do
-	cmp "$work/file$seed" "$mnt/file$seed"
-	python3 "$work/model.py" "$mnt/file$seed" "$work/file$seed" "10$seed" 100
-done
+step "one after the other, with remounts"
+run_model $((seconds / 2)) ${options[@]+"${options[@]}"} "${asking[@]}"
 
-remount_vault
-for seed in 1 2 3 4 5 6; do
-	cmp "$work/file$seed" "$mnt/file$seed"
-done
+step "four at once"
+"$MODEL" --seed $((seed + 100)) --seconds $((seconds / 4)) --jobs 4 \
+	${options[@]+"${options[@]}"} ${more[@]+"${more[@]}"} "$mnt" "$plain"
 unmount_vault
+
+if as_root; then
+	step "three users, whose rights the kernel checks"
+	mount_options=allow_other
+	mount_vault "$mount_options"
+	chmod 755 "$work" "$mnt"
+	seed=$((seed + 200))
+	run_model $((seconds / 4)) --users ${options[@]+"${options[@]}"} "${asking[@]}"
+	unmount_vault
+fi

@@ -167,6 +167,8 @@ def symlinks():
         os.symlink(target, name)
     refuses(errno.ENAMETOOLONG, "a target of 4096 bytes", os.symlink, "t" * 4096, "toolong")
     os.symlink("nowhere at all", "dangling")
+    if os.geteuid() == 0:
+        os.setxattr("dangling", "trusted.note", b"kept", follow_symlinks=False)
     refuses(errno.ENOENT, "use of a dangling link", open, "dangling")
     put("file", "through")
     os.symlink("file", "to-file")
@@ -193,6 +195,9 @@ def check_symlinks():
     for name, target in targets().items():
         want(os.readlink("soft/" + name) == target, f"target of {name}")
     want(os.readlink("soft/sub/" + "r" * 240) == "nowhere at all", "the renamed one")
+    if os.geteuid() == 0:
+        note = os.getxattr("soft/sub/" + "r" * 240, "trusted.note", follow_symlinks=False)
+        want(note == b"kept", "its attribute")
 
 
 def special():
@@ -208,6 +213,11 @@ def special():
     os.mknod("special/plain", 0o600 | stat.S_IFREG)
     if os.geteuid() == 0:
         os.mknod("special/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        # Being given to the directory's group must not cost it these bits.
+        os.mkdir("special/group")
+        os.chown("special/group", -1, 12345)
+        os.chmod("special/group", 0o2755)
+        os.mkfifo("special/group/setid", 0o6640)
     child = os.fork()
     if child == 0:
         put("special/fifo", "through the pipe")
@@ -226,6 +236,8 @@ def check_special():
     if os.geteuid() == 0:
         s = os.lstat("special/null")
         want(stat.S_ISCHR(s.st_mode) and s.st_rdev == os.makedev(1, 3), "a device")
+        s = os.lstat("special/group/setid")
+        want(stat.S_IMODE(s.st_mode) == 0o6640 and s.st_gid == 12345, "set-id bits of a FIFO")
 
 
 os.umask(0o022)

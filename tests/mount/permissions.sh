@@ -56,6 +56,11 @@ for command in 'ls' 'ls -l' 'cd' 'cat file:' 'stat -c %s file:' 'ls below:' 'tes
 	esac
 done
 
+# And one that never entered them.
+unmount_as_user
+mount_as_user
+both 'cd dirs; for mode in 0*; do ls $mode; done 2>&1 | sort'
+
 step "below a directory that is closed"
 both 'mkdir -p open/inner; echo text >open/inner/file; chmod 600 open; chmod 700 open; cat open/inner/file'
 both 'chmod 000 open; ls open; cat open/file; mkdir open/new; rmdir open/inner; touch open/x'

@@ -45,6 +45,14 @@ as_user sh -euc '
 ' "$mnt"
 same "modes" "$(as_user stat -c %a "$mnt/closed-too" "$mnt/barred-too" "$mnt/fixed-too" | tr '\n' ' ')" "0 0 444 "
 
+step "reading what may only be read leaves its mode alone"
+stored_by as_user sh -c 'echo fixed >"$0" && chmod 444 "$0"' "$mnt/read-only"
+unmount_as_user
+changed=$(stat -c %z "$stored")
+mount_as_user
+same "content" "$(as_user cat "$mnt/read-only")" fixed
+same "time of its last change" "$(stat -c %z "$stored")" "$changed"
+
 if as_root; then
 	step "another owner's file that the user may write"
 	stored_by as_user touch "$mnt/foreign"

@@ -1,7 +1,6 @@
 #!/bin/bash
-# The helper processes may be killed at any moment and nobody notices; every
-# way of sharing the work and every cipher gives the same bytes; all ways of
-# ending leave nothing behind.
+# Every way of sharing the work and every cipher gives the same bytes; all ways
+# of ending leave nothing behind.  (Deaths of workers: tests/crash/workers.sh.)
 . "$(dirname "$0")/../support/mounted.sh"
 
 head -c 33554432 /dev/urandom >"$work/data"
@@ -17,36 +16,6 @@ check_after_remount() {
 	remount_vault "$@"
 	cmp "$work/data" "$mnt/data"
 	cmp -n $((4096 * 500)) "$work/data" "$mnt/small"
-}
-
-# The workers are children of the one helper that is the daemon's child.
-worker_processes() {
-	local daemon pid
-	daemon=$(daemon_process)
-	for pid in $(helper_processes); do
-		[ "$(parent_of "$pid")" = "$daemon" ] || echo "$pid"
-	done
-}
-
-victims() { # worker|workers|everybody
-	case $1 in
-	worker) worker_processes | head -n 1 ;;
-	workers) worker_processes ;;
-	everybody) helper_processes ;;
-	esac
-}
-
-# kill_until FILE worker|workers|everybody: again and again until FILE exists.
-kill_until() {
-	local pid
-	while [ ! -e "$1" ]; do
-		for pid in $(victims "$2"); do
-			if kill -KILL "$pid" 2>/dev/null; then
-				echo "$pid" >>"$work/killed"
-			fi
-		done
-		sleep 0.02
-	done
 }
 
 # nothing_left: no mount, no process, no name in /dev/shm.
@@ -83,33 +52,6 @@ for pid in $(helper_processes); do
 done
 unmount_vault
 
-for options in workers=2 workers=2,strict workers=auto; do
-	for who in worker workers everybody; do
-		step "$options: kill $who again and again"
-		mount_vault "$options"
-		rm -f "$work/enough" "$work/killed"
-		: >"$work/killed"
-		kill_until "$work/enough" "$who" &
-		killer=$!
-		started+=("$killer")
-		for round in 1 2 3; do
-			timeout 120 dd if="$work/data" of="$mnt/data" bs=1M conv=fsync status=none
-			timeout 120 dd if="$work/data" of="$mnt/small" bs=4k count=500 status=none
-			echo 1 >/proc/sys/vm/drop_caches 2>/dev/null || true
-			timeout 120 cmp "$work/data" "$mnt/data"
-		done
-		: >"$work/enough"
-		wait "$killer"
-		echo "   killed: $(wc -l <"$work/killed")"
-		if [ "$options" = workers=2,strict ] && [ ! -s "$work/killed" ]; then
-			fail "nobody was there to be killed"
-		fi
-		check_after_remount
-		unmount_vault
-		nothing_left
-	done
-done
-
 step "SIGTERM of the daemon unmounts"
 for options in workers=0 workers=2,strict; do
 	for signal in TERM INT; do
@@ -132,6 +74,22 @@ await 60 no_processes || fail "left: $(mount_processes | tr '\n' ' ')"
 refused "not connected" timeout 10 stat "$mnt"
 unmount_at_once
 nothing_left
+
+step "a mount that dies while the next one asks whether it lives"
+mount_vault
+daemon=$(daemon_process)
+kill -STOP "$daemon"
+"$CRYPTFS_MOUNT" "$vault" "$mnt" -o "$(options_with)" </dev/null &
+asking=$!
+started+=("$asking")
+asleep() {
+	[ "$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$asking/status")" = S ]
+}
+await 60 asleep || fail "the second mount does not wait for the answer of the first"
+kill -KILL "$daemon"
+wait "$asking" || fail "the second mount does not clear away the first"
+touch "$mnt/alive"
+unmount_vault
 
 step "so many processes are forbidden: the mount works without helpers"
 if as_root; then

@@ -312,6 +312,11 @@ cp --sparse=always "$work/sparse" "$mnt/sparse"
 cp --sparse=always "$mnt/sparse" "$mnt/sparse2"
 cmp "$work/sparse" "$mnt/sparse2"
 
+step "sync, after what was written is gone"
+echo text >"$mnt/gone"
+rm "$mnt/gone"
+sync -f "$mnt"
+
 step "cp -p, touch, tar and rsync keep times to the nanosecond"
 mkdir "$work/dated" "$mnt/dated"
 for i in 1 2 3 4 5; do
@@ -388,6 +393,17 @@ python3 "$work/steps.py" killed "$mnt" "$vault" "$(daemon_process)"
 await 60 no_processes || fail "left: $(mount_processes | tr '\n' ' ')"
 mount_vault writeback
 python3 "$work/steps.py" read_killed "$mnt" "$vault"
+unmount_vault
+
+step "what was removed is no error for those who sync"
+mount_vault writeback
+for name in here there; do
+	echo "$name" >"$mnt/$name"
+done
+ln "$mnt/here" "$mnt/again"
+mv -f "$mnt/here" "$mnt/there"
+rm "$mnt/again" "$mnt/there"
+sync -f "$mnt"
 unmount_vault
 
 if ! as_root; then

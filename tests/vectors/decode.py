@@ -258,6 +258,7 @@ def record_read(keys, path):
 def link_open(keys, dir_id, stored, text):
     seals = text.split(b".")
     require(len(seals) <= 2, "more than two seals")
+    require(len(seals[0]) == len(seals[-1]), "seals of different targets")
     for seal in seals:
         raw = base64url_decode(seal)
         target = raw and box_open(keys, keys.links, raw, b"link" + dir_id + stored)
@@ -403,15 +404,34 @@ class File:
         half = Half(header.small_nonce + header.small_tag + le32(0))
         return block_open(self.keys, header.id, 2**64 - 1, half, self.pread(length, 1024))
 
+    def small_cut_off(self):
+        """Whether the write of the current slot's small content may not have been whole."""
+        length = self.header.length
+        raw = self.pread(length, 1024)
+        pieces = [raw[at:at + 512] for at in range(0, length, 512)]
+        return not self.header.flags & SMALL or len(raw) < length or \
+            any(not piece.strip(b"\0") for piece in pieces)
+
     def small(self):
         dirty = self.header.flags & DIRTY
         if dirty and not self.header.flags & SMALL and self.size == 1024:
             return b""
         for header in self.slots if dirty else self.slots[:1]:
+            if header is not self.header and not header.length and not self.small_cut_off():
+                continue
             content = self.small_of(header)
             if content is not None:
                 return content
-        raise Damage("small content")
+        return None
+
+    def unmoved(self):
+        """Small content of a DIRTY file that was made as long as one in blocks, or None."""
+        flags = self.header.flags & (DIRTY | SMALL | GROWING)
+        if flags != DIRTY | SMALL or not self.header.length:
+            return None
+        content = self.small()
+        require(content is not None or self.length, "small content")
+        return content
 
     def ciphertext(self, index, length):
         """What there is of a block in a file of some length."""
@@ -456,8 +476,10 @@ class File:
 
     def write_to(self, out):
         """Decrypt everything into the empty file out."""
-        if self.size < BLOCK:
-            out.write(self.small())
+        content = self.small() if self.size < BLOCK else self.unmoved()
+        require(content is not None or self.size >= BLOCK, "small content")
+        if content is not None:
+            out.write(content)
         elif self.header.flags & GROWING:
             out.write(self.grown())
         else:
@@ -538,6 +560,9 @@ class Tree:
     def regular(self, path, st, binding, out):
         where = (st.st_dev, st.st_ino)
         if where in self.links:
+            if self.keys.suite != 3:
+                with open(path, "rb") as f:
+                    File(self.keys, f).check_binding(binding)
             os.link(self.links[where], out)
             return
         try:

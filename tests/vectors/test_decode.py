@@ -164,8 +164,22 @@ class Files(unittest.TestCase):
         half, ciphertext = seal.block(raw.keys, FILE_ID, 2**64 - 1, 0, b"first")
         raw.header(1, 5, SMALL | DIRTY, sequence=8, small=half)
         self.assertEqual(raw.decode(), b"")
+        raw.put(1024, bytes(5))
+        self.assertEqual(raw.decode(), b"")
         raw.put(1024, ciphertext)
         self.assertEqual(raw.decode(), b"first")
+        raw.bytes[1026] ^= 1
+        self.refuse(raw)
+
+    def test_small_content_stays_however_long_the_file_is_made(self):
+        for size in (BLOCK, BLOCK + 1, 60 * BLOCK):
+            raw = small_file(b"content", SMALL | DIRTY)
+            raw.put(size - 1, b"x")
+            self.assertEqual(raw.decode(), b"content")
+            raw.bytes[1024] ^= 1
+            self.refuse(raw)
+        raw = big_file(CONTENT[:5000], DIRTY | SMALL, 7)
+        self.assertEqual(raw.decode(), CONTENT[:5000])
 
     def test_from_empty_to_blocks_and_back(self):
         raw = small_file(b"", DIRTY)
@@ -300,6 +314,12 @@ class Vaults(unittest.TestCase):
         self.assertEqual(self.decode(), 1)
         self.assertEqual((self.path / "out" / "good").read_bytes(), b"")
         self.assertEqual(os.listdir(self.path / "out"), ["good"])
+
+    def test_a_second_name_that_nobody_allowed_is_left_out(self):
+        one = self.vault.file(b"one", b"1")
+        os.link(one, self.vault.name(b"two")[0])
+        self.assertEqual(self.decode(), 1)
+        self.assertEqual(os.listdir(self.path / "out"), ["one"])
 
     def test_a_wrong_passphrase_and_a_changed_configuration(self):
         config = self.path / "vault" / "cryptfs.conf"
