@@ -261,7 +261,7 @@ static void check_member(struct pool *p, uint32_t i, uint64_t now)
 	}
 }
 
-/* Nobody but workers works, and a task waits beside sleeping ones: they do not wake. */
+/* Nobody but workers works, and a task waits beside idle ones: they sleep on, or are stopped. */
 static void check_sleepers(struct pool *p, uint32_t waiting, uint32_t oldest, uint64_t now)
 {
 	if (!waiting || !p->has_oldest || oldest != p->oldest) {
@@ -273,7 +273,8 @@ static void check_sleepers(struct pool *p, uint32_t waiting, uint32_t oldest, ui
 	if (now - p->oldest_ns <= ms(POOL_STUCK_MS))
 		return;
 	for (uint32_t i = 0; i < ENGINE_MAX_WORKERS; i++)
-		if (atomic_load(&line_of(p, i)->state) == WORKER_PARKED)
+		if (!p->members[i].has_task &&
+		    atomic_load(&line_of(p, i)->state) != WORKER_STARTING)
 			kill_member(p, i);
 }
 

@@ -6,7 +6,7 @@
  *
  * Deaths are seen through pidfds, which become readable when a process is
  * gone for certain.  A worker that does not move is killed: one that holds a
- * task for POOL_STUCK_MS, and, where only workers work, one that sleeps that
+ * task for POOL_STUCK_MS, and, where only workers work, one that is idle that
  * long beside a waiting task.
  */
 #ifndef ENGINE_POOL_H
