@@ -170,3 +170,8 @@ void fdio_close(int fd)
 		(void)close(fd); /* nothing was deferred to it */
 	errno = saved;
 }
+
+void fdio_stand_apart(void)
+{
+	(void)close_range(3, ~0U, CLOSE_RANGE_UNSHARE); /* before Linux 5.9: not to be had */
+}

@@ -566,12 +566,22 @@ static void set_signals(sigset_t *set)
 	(void)sigaddset(set, SIGUSR2);
 }
 
+static void *look(void *arg)
+{
+	struct mount *m = arg;
+	struct stat st;
+
+	fdio_stand_apart();
+	return stat(m->mountpoint, &st) ? NULL : m;
+}
+
 /* The first request of ours: its answer means that the kernel knows the mount. */
 static void look_at_mount(struct mount *m)
 {
-	struct stat st;
+	void *seen = NULL;
+	pthread_t thread;
 
-	if (!stat(m->mountpoint, &st))
+	if (!pthread_create(&thread, NULL, look, m) && !pthread_join(thread, &seen) && seen)
 		bdi_widen(&m->bdi);
 }
 
