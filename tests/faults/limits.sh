@@ -79,7 +79,7 @@ python3 "$work/open.py" "$mnt" 4000 4000
 unmount_vault
 
 step "little memory"
-for mib in 60 120 200 300 500; do
+for mib in 60 200 500; do
 	if mounts_or_says prlimit --as=$((mib << 20)) "${mounting[@]}"; then
 		works
 		unmount_vault
