@@ -173,7 +173,7 @@ if as_root; then
 	status=0
 	private 'mount -t tmpfs -o size=64k none /dev/shm' || status=$?
 	same "exit status with a tiny one ($(cat "$work/said"))" "$status" 2
-	grep -q "cannot start the encryption engine: No space" "$work/said" || fail "it said: $(cat "$work/said")"
+	grep -q "shared memory: No space" "$work/said" || fail "it said: $(cat "$work/said")"
 	await 10 no_processes || fail "a process is left"
 	private 'mount -t tmpfs -o ro none /dev/shm' || fail "a read-only one: $(cat "$work/said")"
 	await 60 no_processes || fail "a process is left"
