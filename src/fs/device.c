@@ -156,7 +156,7 @@ static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
 	ssize_t n = next_request(d, fd, buf, size);
 
 	if (n > 0)
-		wire_translate(buf, (size_t)n);
+		n = (ssize_t)wire_translate(buf, (size_t)n, d->offered);
 	/* Nothing but INIT is under way until it is replied to. */
 	if (n > 0 && !d->init_replied)
 		(void)wire_is_init(buf, (size_t)n, &d->offered);

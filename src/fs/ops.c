@@ -321,8 +321,10 @@ static void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		       const char *newname, unsigned int flags)
 {
+	const struct caller caller = caller_of(req);
+
 	reply_result(req, tree_rename(tree_of(req), my_io, node_of(req, parent), name,
-				      node_of(req, newparent), newname, flags));
+				      node_of(req, newparent), newname, flags, &caller));
 }
 
 /* ---- files --------------------------------------------------------------- */
@@ -686,17 +688,6 @@ static void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	reply_xattr(req, r, names, size);
 }
 
-static bool is_member(fuse_req_t req, gid_t gid)
-{
-	gid_t groups[256];
-	int n = fuse_req_getgroups(req, sizeof(groups) / sizeof(groups[0]), groups);
-
-	for (int i = 0; i < n && i < (int)(sizeof(groups) / sizeof(groups[0])); i++)
-		if (groups[i] == gid)
-			return true;
-	return fuse_req_ctx(req)->gid == gid;
-}
-
 /* As by chmod: setting an ACL takes the set-gid bit away from who is not in the group. */
 static void drop_set_gid(fuse_req_t req, fuse_ino_t ino)
 {
@@ -704,8 +695,7 @@ static void drop_set_gid(fuse_req_t req, fuse_ino_t ino)
 	struct node *node = node_of(req, ino);
 	struct stat st;
 
-	if (!fuse_req_ctx(req)->uid || tree_getattr(t, node, &st) || !(st.st_mode & S_ISGID) ||
-	    S_ISDIR(st.st_mode) || is_member(req, st.st_gid))
+	if (tree_getattr(t, node, &st) || !(st.st_mode & S_ISGID))
 		return;
 	st.st_mode &= ~(mode_t)S_ISGID;
 	(void)tree_setattr(t, my_io, node, &st, TREE_SET_MODE, &st);
@@ -718,8 +708,9 @@ static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 
 	if (refuse_xattr(req))
 		return;
-	r = tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value, size, flags);
-	if (!r && !strcmp(name, TREE_ACL_ACCESS))
+	r = tree_setxattr(tree_of(req), my_io, node_of(req, ino), name, value, size,
+			  flags & ~WIRE_KILL_SET_GID);
+	if (!r && flags & WIRE_KILL_SET_GID)
 		drop_set_gid(req, ino);
 	reply_result(req, r);
 }

@@ -512,14 +512,21 @@ struct handle {
 };
 
 /* What is held though its last name is gone, by way of its descriptor. */
-static int handle_held(struct node *node, struct handle *h)
+static int handle_held(struct tree *t, struct node *node, struct handle *h)
 {
-	if (node->type == S_IFREG || node->type == S_IFDIR)
-		return -ESTALE;
-	lock_take(&node->lock);
-	if (node->held_fd >= 0)
-		h->own_fd = fcntl(node->held_fd, F_DUPFD_CLOEXEC, 3);
-	lock_drop(&node->lock);
+	int fd;
+
+	if (node->type == S_IFDIR) {
+		if (nodes_dirfd(t->nodes, node, &fd))
+			return -ESTALE;
+		h->own_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		nodes_dirfd_put(t->nodes, node);
+	} else if (node->type != S_IFREG) {
+		lock_take(&node->lock);
+		if (node->held_fd >= 0)
+			h->own_fd = fcntl(node->held_fd, F_DUPFD_CLOEXEC, 3);
+		lock_drop(&node->lock);
+	}
 	if (h->own_fd < 0)
 		return -ESTALE;
 	h->at.dirfd = AT_FDCWD;
@@ -549,7 +556,7 @@ static int handle_get(struct tree *t, struct node *node, struct handle *h)
 		return 0;
 	r = nodes_locate(t->nodes, node, &h->at);
 	h->located = !r;
-	return r == -ESTALE ? handle_held(node, h) : r;
+	return r == -ESTALE ? handle_held(t, node, h) : r;
 }
 
 static void handle_put(struct tree *t, struct handle *h)

@@ -95,10 +95,11 @@ int tree_unlink(struct tree *t, struct node *dir, const char *name);
 int tree_rmdir(struct tree *t, struct node *dir, const char *name);
 /*
  * flags: RENAME_NOREPLACE, RENAME_WHITEOUT (the old name becomes the character
- * device 0:0) or RENAME_EXCHANGE alone; others are -EINVAL.
+ * device 0:0, the caller's) or RENAME_EXCHANGE alone; others are -EINVAL.
  */
 int tree_rename(struct tree *t, struct io *io, struct node *from, const char *old_name,
-		struct node *to, const char *new_name, unsigned int flags);
+		struct node *to, const char *new_name, unsigned int flags,
+		const struct caller *caller);
 /* target has LINKS_PLAIN_MAX + 1 bytes. */
 int tree_readlink(struct tree *t, struct node *node, char *target);
 

@@ -101,6 +101,12 @@ void tree_forget_name(struct tree *t, struct node *node, const struct spot *spot
 
 /* tree_make.c */
 
+/*
+ * Give what was made at spot to its owner, and the mode that it still lacks: the
+ * set-id bits of what is no directory, less than 0700 of a directory.
+ */
+int tree_give_away(const struct tree *t, const struct spot *spot, const struct caller *caller,
+		   mode_t mode);
 /* Allow a special file at spot, before it gets there; nothing for other types. */
 int tree_allow_special(struct tree *t, const struct spot *spot, mode_t mode, dev_t rdev);
 

@@ -39,9 +39,8 @@ static mode_t masked(const struct tree *t, int dirfd, mode_t mode, const struct 
 	return mode & ~caller->umask;
 }
 
-/* Give what was made at spot to its owner, and the mode that it still lacks. */
-static int give_away(const struct tree *t, const struct spot *spot, const struct caller *caller,
-		     mode_t mode)
+int tree_give_away(const struct tree *t, const struct spot *spot, const struct caller *caller,
+		   mode_t mode)
 {
 	struct stat st;
 	gid_t gid = 0;
@@ -154,7 +153,7 @@ static int make_dir(struct tree *t, const struct spot *spot, mode_t mode,
 		return r;
 	r = make_record(t, &made, spot, &record, &in_xattr);
 	if (!r)
-		r = give_away(t, &made, caller, S_IFDIR | mode);
+		r = tree_give_away(t, &made, caller, S_IFDIR | mode);
 	if (!r)
 		r = name_dir(&made, spot);
 	if (r) {
@@ -277,9 +276,9 @@ static int create_at(struct tree *t, struct io *io, const struct spot *spot, mod
 	bool named = false;
 	int r = names_sidecar_write(spot->dirfd, &spot->stored);
 
-	mode = masked(t, spot->dirfd, mode, caller);
 	if (r)
 		return r;
+	mode = masked(t, spot->dirfd, mode, caller);
 	r = make_nameless(spot, mode, &named);
 	if (r < 0) {
 		if (r != -EEXIST)
@@ -405,7 +404,7 @@ static int make_node(struct tree *t, const struct spot *spot, mode_t mode, dev_t
 			forget_sidecars(spot);
 		return r;
 	}
-	r = give_away(t, spot, caller, mode);
+	r = tree_give_away(t, spot, caller, mode);
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
 	if (r) {
@@ -454,7 +453,7 @@ static int make_link(struct tree *t, const struct spot *spot, const char *target
 			names_sidecar_remove(spot->dirfd, spot->stored.name);
 		return r;
 	}
-	r = give_away(t, spot, caller, S_IFLNK);
+	r = tree_give_away(t, spot, caller, S_IFLNK);
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
 	if (r) {

@@ -22,8 +22,9 @@ struct move {
 	struct spot *from;
 	struct spot *to;
 	struct stat st;
-	struct node *node; /* referenced */
-	bool file_open;	   /* node->file is held */
+	struct node *node;	     /* referenced */
+	bool file_open;		     /* node->file is held */
+	const struct caller *caller; /* whose a whiteout is */
 };
 
 /* ---- symlinks ------------------------------------------------------------ */
@@ -385,7 +386,9 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	}
 	if (S_ISLNK(m->st.st_mode))
 		links_sidecar_remove(m->from->dirfd, m->from->stored.name);
-	if (!(flags & RENAME_WHITEOUT)) {
+	if (flags & RENAME_WHITEOUT) {
+		(void)tree_give_away(t, m->from, m->caller, S_IFCHR);
+	} else {
 		names_sidecar_remove(m->from->dirfd, m->from->stored.name);
 		if (special_is(m->st.st_mode))
 			special_forget(m->from->dirfd, m->from->stored.name);
@@ -404,9 +407,9 @@ out:
 }
 
 static int rename_at(struct tree *t, struct io *io, struct spot *from, const struct stat *st,
-		     struct spot *to, unsigned int flags)
+		     struct spot *to, unsigned int flags, const struct caller *caller)
 {
-	struct move m = { .from = from, .to = to, .st = *st };
+	struct move m = { .from = from, .to = to, .st = *st, .caller = caller };
 	struct stat there;
 	int r = tree_stat_at(t, to->dir, to->dirfd, to->stored.name, &there);
 	bool exists = !r;
@@ -493,7 +496,8 @@ static int exchange(struct tree *t, struct io *io, struct spot *a, const struct 
 }
 
 static int rename_locked(struct tree *t, struct io *io, struct node *from, const char *old_name,
-			 struct node *to, const char *new_name, unsigned int flags)
+			 struct node *to, const char *new_name, unsigned int flags,
+			 const struct caller *caller)
 {
 	struct spot a;
 	struct spot b;
@@ -509,7 +513,7 @@ static int rename_locked(struct tree *t, struct io *io, struct node *from, const
 		r = tree_spot(t, to, new_name, &b);
 	if (!r) {
 		r = flags & RENAME_EXCHANGE ? exchange(t, io, &a, &a_st, &b, &b_st)
-					    : rename_at(t, io, &a, &a_st, &b, flags);
+					    : rename_at(t, io, &a, &a_st, &b, flags, caller);
 		spot_put(t, &b);
 	}
 	spot_put(t, &a);
@@ -517,7 +521,8 @@ static int rename_locked(struct tree *t, struct io *io, struct node *from, const
 }
 
 int tree_rename(struct tree *t, struct io *io, struct node *from, const char *old_name,
-		struct node *to, const char *new_name, unsigned int flags)
+		struct node *to, const char *new_name, unsigned int flags,
+		const struct caller *caller)
 {
 	int r;
 
@@ -525,7 +530,7 @@ int tree_rename(struct tree *t, struct io *io, struct node *from, const char *ol
 	    (flags & RENAME_EXCHANGE && flags != RENAME_EXCHANGE))
 		return -EINVAL;
 	pthread_rwlock_wrlock(&t->rename_lock);
-	r = rename_locked(t, io, from, old_name, to, new_name, flags);
+	r = rename_locked(t, io, from, old_name, to, new_name, flags, caller);
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
 }

@@ -107,19 +107,45 @@ void wire_amend_init(void *reply, size_t size, uint32_t offered)
 	if (size != sizeof(init))
 		return;
 	memcpy(&init, reply, sizeof(init));
-	init.flags |= offered & (FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2);
+	init.flags |= offered &
+		      (FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT);
 	memcpy(reply, &init, sizeof(init));
 }
 
-void wire_translate(void *request, size_t size)
+/* Take the later fields out of a SETXATTR. */
+static size_t shorten_setxattr(uint8_t *request, size_t size)
 {
+	const size_t extra = sizeof(struct fuse_setxattr_in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
+	uint8_t *body = request + sizeof(struct fuse_in_header);
+	struct fuse_setxattr_in in;
+
+	if (size < sizeof(struct fuse_in_header) + sizeof(in))
+		return size;
+	memcpy(&in, body, sizeof(in));
+	in.flags &= ~(uint32_t)WIRE_KILL_SET_GID;
+	if (in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID)
+		in.flags |= WIRE_KILL_SET_GID;
+	memcpy(body, &in, FUSE_COMPAT_SETXATTR_IN_SIZE);
+	memmove(body + FUSE_COMPAT_SETXATTR_IN_SIZE, body + sizeof(in),
+		size - sizeof(struct fuse_in_header) - sizeof(in));
+	return size - extra;
+}
+
+size_t wire_translate(void *request, size_t size, uint32_t offered)
+{
+	uint32_t opcode = wire_opcode(request, size);
 	struct fuse_in_header head;
 
-	if (wire_opcode(request, size) != TMPFILE)
-		return;
+	if (opcode != TMPFILE && !(opcode == FUSE_SETXATTR && offered & FUSE_SETXATTR_EXT))
+		return size;
 	memcpy(&head, request, sizeof(head));
-	head.opcode = FUSE_CREATE;
+	if (opcode == TMPFILE)
+		head.opcode = FUSE_CREATE;
+	else
+		size = shorten_setxattr(request, size);
+	head.len = (uint32_t)size;
 	memcpy(request, &head, sizeof(head));
+	return size;
 }
 
 bool wire_kills_set_id(const void *request)

@@ -31,16 +31,22 @@ bool wire_is_init(const void *request, size_t size, uint32_t *offered);
 
 /*
  * Ask, in the body of the reply to INIT, for what was offered and we serve:
- * lookups of one directory side by side; and being told when a write takes
- * set-id bits away, in place of a GETXATTR before every write.
+ * lookups of one directory side by side; being told when a write takes set-id
+ * bits away, in place of a GETXATTR before every write; and when an ACL does.
  */
 void wire_amend_init(void *reply, size_t size, uint32_t offered);
 
 /*
- * TMPFILE is CREATE with the name "/", which nothing else has: to libfuse 3.14,
- * which does not know the former, it becomes the latter.
+ * Make of a request, size bytes, what libfuse 3.14 understands, where the
+ * kernel offered so much: its size then.
+ *
+ * TMPFILE is CREATE with the name "/", which nothing else has, and becomes it.
+ * SETXATTR loses the flags that came late, but for the set-gid bit's.
  */
-void wire_translate(void *request, size_t size);
+size_t wire_translate(void *request, size_t size, uint32_t offered);
+
+/* Among the flags of a translated SETXATTR: the set-gid bit of the file is to go. */
+#define WIRE_KILL_SET_GID (1 << 30)
 
 /*
  * Whether an OPEN, CREATE, WRITE or SETATTR request takes away the set-id

@@ -193,7 +193,7 @@ static int try_enter(struct node *in, const char *name)
 static int move(struct node *from, const char *old, struct node *to, const char *now,
 		unsigned int flags)
 {
-	return tree_rename(tree, io, from, old, to, now, flags);
+	return tree_rename(tree, io, from, old, to, now, flags, &me);
 }
 
 /* How often a listing of the directory shows name; *total counts all entries. */
@@ -1499,7 +1499,7 @@ static bool rename_one(struct io *mine, int from, int to, unsigned int *random)
 	pthread_rwlock_wrlock(&dir_locks[0]);
 	pthread_rwlock_wrlock(&dir_locks[1]);
 	r = tree_rename(tree, mine, shared_dirs[from], old, shared_dirs[to], shared_name(random),
-			rand_r(random) % 2 ? RENAME_EXCHANGE : 0);
+			rand_r(random) % 2 ? RENAME_EXCHANGE : 0, &me);
 	pthread_rwlock_unlock(&dir_locks[1]);
 	pthread_rwlock_unlock(&dir_locks[0]);
 	return !r || r == -ENOENT;
@@ -1582,6 +1582,11 @@ static void a_removed_directory_is_there_for_who_stands_in_it(void **state)
 	assert_int_equal(tree_rmdir(tree, root, "d"), 0);
 	assert_int_equal(tree_getattr(tree, d, &st), 0);
 	assert_int_equal(st.st_nlink, 0);
+	st.st_mode = 0711;
+	st.st_mtim = (struct timespec){ 1000, 7 };
+	assert_int_equal(tree_setattr(tree, io, d, &st, TREE_SET_MODE | TREE_SET_MTIME, &st), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 0711);
+	assert_int_equal(st.st_mtim.tv_sec, 1000);
 	assert_int_equal(tree_opendir(tree, d, &l, &keep), 0);
 	tree_closedir(tree, l);
 }
@@ -1622,7 +1627,7 @@ static void a_directory_can_be_removed_while_it_is_settled(void **state)
 	for (int i = 0; i < 5000 && !r; i++) {
 		struct node *made = make_dir(root, "old");
 
-		r = tree_rename(tree, io, root, "old", root, "new", 0);
+		r = tree_rename(tree, io, root, "old", root, "new", 0, &me);
 		if (!r)
 			r = tree_rmdir(tree, root, "new");
 		nodes_forget(tree_nodes(tree), made, 1);

@@ -24,7 +24,7 @@ struct request {
 	} body;
 };
 
-static const uint32_t served = FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2;
+static const uint32_t served = FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT;
 
 static void init_tells_what_the_kernel_can_do(void **state)
 {
@@ -82,14 +82,37 @@ static void tmpfile_becomes_create(void **state)
 	struct request r = { .head.opcode = 51, .head.len = 7 };
 
 	(void)state;
-	wire_translate(&r, sizeof(r.head) - 1);
+	assert_int_equal(wire_translate(&r, sizeof(r.head) - 1, 0), sizeof(r.head) - 1);
 	assert_int_equal(r.head.opcode, 51);
-	wire_translate(&r, sizeof(r));
+	assert_int_equal(wire_translate(&r, sizeof(r), 0), sizeof(r));
 	assert_int_equal(r.head.opcode, FUSE_CREATE);
-	assert_int_equal(r.head.len, 7);
 	r.head.opcode = FUSE_WRITE;
-	wire_translate(&r, sizeof(r));
+	assert_int_equal(wire_translate(&r, sizeof(r), UINT32_MAX), sizeof(r));
 	assert_int_equal(r.head.opcode, FUSE_WRITE);
+}
+
+static void a_longer_setxattr_is_shortened(void **state)
+{
+	struct fuse_setxattr_in in = { .size = 5, .flags = 1 };
+	struct request r = { .head.opcode = FUSE_SETXATTR };
+	const size_t size = sizeof(r.head) + sizeof(in) + 10;
+
+	(void)state;
+	for (uint32_t kills = 0; kills < 2; kills++) {
+		in.setxattr_flags = kills;
+		memcpy(r.body.bytes, &in, sizeof(in));
+		memcpy(r.body.bytes + sizeof(in), "name\0value", 10);
+		assert_int_equal(wire_translate(&r, size, ~(uint32_t)FUSE_SETXATTR_EXT), size);
+		assert_int_equal(wire_translate(&r, size, FUSE_SETXATTR_EXT), size - 8);
+		assert_int_equal(r.head.len, size - 8);
+		assert_memory_equal(r.body.bytes + 8, "name\0value", 10);
+		memcpy(&in, r.body.bytes, 8);
+		assert_int_equal(in.size, 5);
+		assert_int_equal(in.flags, 1 | (kills ? WIRE_KILL_SET_GID : 0));
+		in.flags = 1;
+	}
+	assert_int_equal(wire_translate(&r, sizeof(r.head) + 15, FUSE_SETXATTR_EXT),
+			 sizeof(r.head) + 15);
 }
 
 static void only_what_was_offered_is_asked_for(void **state)
@@ -171,6 +194,7 @@ int main(void)
 		cmocka_unit_test(other_requests_are_not_init),
 		cmocka_unit_test(opcodes_are_told_and_have_names),
 		cmocka_unit_test(tmpfile_becomes_create),
+		cmocka_unit_test(a_longer_setxattr_is_shortened),
 		cmocka_unit_test(only_what_was_offered_is_asked_for),
 		cmocka_unit_test(a_reply_of_another_size_is_left_alone),
 		cmocka_unit_test(four_requests_can_take_set_id_bits_away),

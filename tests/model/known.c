@@ -21,10 +21,6 @@ static const struct known table[] = {
 	{ "link", EPERM, S_IFLNK },
 	/* FUSE has no way to ask for it. */
 	{ "fallocate that moves", EOPNOTSUPP, 0 },
-	/* Not there yet. */
-	{ "fallocate", EOPNOTSUPP, 0 },
-	{ "tmpfile", EOPNOTSUPP, 0 },
-	{ "rename with whiteout", EINVAL, 0 },
 };
 
 bool known_answer(const struct world *w, int error)
@@ -43,12 +39,10 @@ bool chown_of_nothing(uid_t uid, gid_t gid)
 	return uid == (uid_t)-1 && gid == (gid_t)-1;
 }
 
-bool known_stale(const struct handle *h)
+bool known_later(const struct world *w, const struct timespec *was, const struct timespec *is)
 {
-	struct stat st;
-	bool held = h->type == S_IFDIR || (h->type == S_IFREG && !(h->flags & O_PATH));
-
-	return !held && !fstat(h->fd[PLAIN], &st) && st.st_nlink == 0;
+	return w->o->writeback && was->tv_sec >= w->start.tv_sec && is->tv_sec >= was->tv_sec &&
+	       is->tv_sec - was->tv_sec < 60;
 }
 
 mode_t known_mode(const struct world *w, mode_t mode)
@@ -58,8 +52,10 @@ mode_t known_mode(const struct world *w, mode_t mode)
 	return w->o->users && no_right ? mode & ~(mode_t)S_ISGID : mode;
 }
 
-bool known_later(const struct world *w, const struct timespec *was, const struct timespec *is)
+bool known_stale(const struct handle *h)
 {
-	return w->o->writeback && was->tv_sec >= w->start.tv_sec && is->tv_sec >= was->tv_sec &&
-	       is->tv_sec - was->tv_sec < 60;
+	struct stat st;
+
+	return h->type == S_IFREG && h->flags & O_PATH && !fstat(h->fd[PLAIN], &st) &&
+	       st.st_nlink == 0;
 }

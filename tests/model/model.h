@@ -132,6 +132,9 @@ bool known_answer(const struct world *w, int error);
 /* A chown that changes neither takes set-id bits away on ext4; FUSE is not told of it. */
 bool chown_of_nothing(uid_t uid, gid_t gid);
 
+/* A regular file held with O_PATH only may answer ESTALE once it has no name. */
+bool known_stale(const struct handle *h);
+
 /*
  * With writeback the kernel may tell the time of a write before it writes the
  * page (because of a rename, a link or an attribute in between): the page then
@@ -145,9 +148,6 @@ bool known_later(const struct world *w, const struct timespec *was, const struct
  * kernel does not tell a FUSE filesystem who is in the group.
  */
 mode_t known_mode(const struct world *w, mode_t mode);
-
-/* What is nameless and not open for reading or writing may answer ESTALE. */
-bool known_stale(const struct handle *h);
 
 /* ---- pick.c: choices ---- */
 

@@ -319,6 +319,10 @@ struct handle *pick_handle(struct world *w, bool want_file)
 			close_handle(h);
 			continue;
 		}
+		if (known_stale(h)) {
+			close_handle(h);
+			continue;
+		}
 		w->subject = h->type;
 		return h;
 	}

@@ -76,6 +76,23 @@ chmod 222 "$mnt/shared/append"
 as $bob sh -c "echo x >>$mnt/shared/append"
 denied as $bob cat "$mnt/shared/append"
 
+step "a whiteout belongs to who renames"
+as $alice touch "$mnt/shared/below"
+python3 - "$mnt/shared/below" "$mnt/shared/above" <<'PY' # it may not be alice's to run
+import ctypes
+import os
+import sys
+
+whiteout = 4
+old, new = (os.fsencode(p) for p in sys.argv[1:])
+os.setgid(4001)
+os.setuid(4001)
+if ctypes.CDLL(None, use_errno=True).renameat2(-100, old, -100, new, whiteout):
+    sys.exit(os.strerror(ctypes.get_errno()))
+PY
+same "the whiteout" "$(stat -c '%F %t %T %u:%g' "$mnt/shared/below")" "character special file 0 0 4001:4001"
+as $alice rm "$mnt/shared/below" "$mnt/shared/above"
+
 step "a write by another takes set-id bits away"
 : >"$mnt/shared/suid"
 chmod 6777 "$mnt/shared/suid"

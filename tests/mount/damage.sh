@@ -212,3 +212,43 @@ mv "$work/tree" "$vault/tree"
 mount_vault ro
 intact good
 unmount_vault
+
+step "what is moved below a mount is not taken for what was there"
+rm -rf "$vault"
+new_vault
+mount_vault attr_timeout=0
+for name in good victim; do
+	make $name
+done
+stored_by mkdir "$mnt/dir1"
+at_dir1=$stored
+stored_by mkdir "$mnt/dir2"
+at_dir2=$stored
+echo one >"$mnt/dir1/file"
+echo two >"$mnt/dir2/file"
+mv "$at_dir1" "$work/swapped"
+mv "$at_dir2" "$at_dir1"
+mv "$work/swapped" "$at_dir2"
+exec 5<"$mnt/good"
+ln -f "$at_good" "$at_victim"
+gives_eio cat "$mnt/victim"
+gives_eio cat "$mnt/dir1/file"
+gives_eio ls "$mnt/dir2"
+refused 'Input/output error' truncate -s 0 "$mnt/victim"
+cmp - "$work/mirror.good" <&5
+exec 5<&-
+rm "$mnt/victim"
+intact good
+
+step "a vault whose place another directory took is still the one that is mounted"
+mv "$vault" "$work/aside"
+mkdir "$vault"
+echo later >"$mnt/later"
+unmount_vault
+same "what is in the other directory" "$(ls -A "$vault")" ""
+rmdir "$vault"
+mv "$work/aside" "$vault"
+mount_vault
+same "what was written meanwhile" "$(cat "$mnt/later")" later
+intact good
+unmount_vault

@@ -68,13 +68,13 @@ def header(keys, file_id, binding, length, flags, sequence=7, small=bytes(32), c
     return clear + nonce + tag + sealed
 
 
-def config(keys, suite, passphrase):
+def config(keys, suite, passphrase, vault_id=bytes(range(16))):
     """A configuration with one slot, as an object."""
     slot = {"id": 1, "type": "passphrase", "label": "pass\"phr\u00e4se",
             "kdf": {"name": "argon2id", "memory": 8 << 20, "operations": 1}, "salt": "0f" * 16}
     kek = nacl.bindings.crypto_pwhash_alg(32, passphrase, b"\x0f" * 16, 1, 8 << 20,
                                           nacl.bindings.crypto_pwhash_ALG_ARGON2ID13)
-    nonce, vault_id = bytes(range(24)), bytes(range(16))
+    nonce = bytes(range(24))
     wrapped = nacl.bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(
         keys.master, vault_id + le32(1) + canonical(slot), nonce, kek)
     whole = {"version": 1, "min_reader": 1, "id": vault_id.hex(), "suite": suite, "flags": [],
