@@ -571,7 +571,8 @@ static void look_at_mount(struct mount *m)
 {
 	struct stat st;
 
-	if (!stat(m->mountpoint, &st))
+	/* Only where it matters: meanwhile the mount is busy, and may be unmounted by now. */
+	if (m->bdi.read_ahead >= 0 && !stat(m->mountpoint, &st))
 		bdi_widen(&m->bdi);
 }
 
