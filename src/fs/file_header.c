@@ -167,6 +167,21 @@ static int was_cut_off(struct file *f, const struct format_header *header, uint6
 }
 
 /*
+ * Whether a header that speaks of no content is to be believed, with bytes behind
+ * it: the current one, unless the other was damaged (a write leaves a whole one, or
+ * one that was never written); the older one, if what came after it was cut off.
+ */
+static int may_be_none(struct file *f, const struct format_header headers[2], unsigned int valid,
+		       bool older, uint64_t backing_size)
+{
+	int other = 1 - f->current;
+
+	if (older)
+		return was_cut_off(f, &headers[f->current], backing_size);
+	return valid & 1U << other || bytes_are_zero(f->raw[other], FORMAT_HEADER_SIZE);
+}
+
+/*
  * Small content was rewritten in place: of the two headers the one counts
  * whose nonce and tag open it.  No content opens always, but content that was
  * there and is damaged is not none.
@@ -194,8 +209,8 @@ static int choose_small(struct file *f, struct io *io, const struct format_heade
 			continue;
 		if (backing_size < format_small_size(header->length))
 			continue;
-		if (i && !header->length) {
-			r = was_cut_off(f, &headers[order[0]], backing_size);
+		if (!header->length && backing_size > FORMAT_CONTENT_START) {
+			r = may_be_none(f, headers, valid, i, backing_size);
 			if (r < 0)
 				return r;
 			if (!r)

@@ -142,6 +142,15 @@ static bool exists(int dirfd, const char *name)
 	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+void links_sidecar_tidy(int dirfd, const char *stored)
+{
+	char shown[2]; /* a text that is inline is longer */
+	ssize_t n = readlinkat(dirfd, stored, shown, sizeof(shown));
+
+	if (n > 1 || (n < 0 && (errno == ENOENT || errno == EINVAL)))
+		links_sidecar_remove(dirfd, stored);
+}
+
 int links_create_as(int dirfd, const char *temporary, const char *stored, const char *text)
 {
 	char sidecar[64];
@@ -156,7 +165,11 @@ int links_create_as(int dirfd, const char *temporary, const char *stored, const 
 		return -EEXIST;
 	links_sidecar_name(stored, sidecar);
 	r = sidecar_write(dirfd, sidecar, text, strlen(text));
-	return r ? r : make_symlink(IN_SIDECAR, dirfd, temporary);
+	if (!r)
+		r = make_symlink(IN_SIDECAR, dirfd, temporary);
+	if (r)
+		links_sidecar_tidy(dirfd, stored);
+	return r;
 }
 
 int links_create(int dirfd, const char *stored, const char *text)

@@ -74,4 +74,7 @@ int links_read(int dirfd, const char *stored, char *text);
 /* Remove the sidecar of a symlink, if there is one; after the symlink. */
 void links_sidecar_remove(int dirfd, const char *stored);
 
+/* The same, unless what is there under this name may need it. */
+void links_sidecar_tidy(int dirfd, const char *stored);
+
 #endif /* FS_LINKS_H */

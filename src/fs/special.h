@@ -39,8 +39,8 @@ static inline bool special_is(mode_t mode)
  */
 int special_allow(int dirfd, const struct keyring *keys, const struct special *s);
 
-/* Whether there is a marker for it. */
-bool special_is_allowed(int dirfd, const struct keyring *keys, const struct special *s);
+/* 1 if there is a marker for it, 0 if not, or -errno. */
+int special_is_allowed(int dirfd, const struct keyring *keys, const struct special *s);
 
 /* Remove the marker of a stored name; after the thing itself. */
 void special_forget(int dirfd, const char *stored);

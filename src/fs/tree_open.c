@@ -55,6 +55,7 @@ static int open_mode(struct tree *t, const struct location *at, int accmode, boo
 	return fd;
 }
 
+/* 0, FILE_DAMAGED if it is something else, or -errno. */
 static int open_backing(struct tree *t, struct node *node, bool write, int *fd, bool *writable)
 {
 	struct location at;
@@ -70,9 +71,11 @@ static int open_backing(struct tree *t, struct node *node, bool write, int *fd, 
 		*fd = open_mode(t, &at, O_RDONLY, true);
 	}
 	if (*fd < 0)
-		r = errno == ELOOP || errno == ENXIO ? -EIO : -errno;
-	else if (fstat(*fd, &st) || !S_ISREG(st.st_mode) || st.st_ino != node->ino)
-		r = -EIO;
+		r = errno == ELOOP || errno == ENXIO ? FILE_DAMAGED : -errno;
+	else if (fstat(*fd, &st))
+		r = -errno;
+	else if (!S_ISREG(st.st_mode) || st.st_ino != node->ino)
+		r = FILE_DAMAGED;
 	location_put(t->nodes, &at);
 	if (r && *fd >= 0)
 		fdio_close(*fd);
@@ -121,7 +124,7 @@ static int open_file(struct tree *t, struct io *io, struct node *node, bool writ
 	int fd;
 	int r = open_backing(t, node, write, &fd, &writable);
 
-	if (r == -EIO)
+	if (r == FILE_DAMAGED)
 		*what = "something else is in the place of the content file";
 	if (r)
 		return r;
@@ -148,7 +151,7 @@ static int upgrade_file(struct tree *t, struct node *node)
 
 	if (!r)
 		file_upgrade(node->file, fd);
-	return r;
+	return r == FILE_DAMAGED ? -EIO : r;
 }
 
 int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write)

@@ -1582,6 +1582,11 @@ static void a_removed_directory_is_there_for_who_stands_in_it(void **state)
 	assert_int_equal(tree_rmdir(tree, root, "d"), 0);
 	assert_int_equal(tree_getattr(tree, d, &st), 0);
 	assert_int_equal(st.st_nlink, 0);
+	st.st_mode = 0711;
+	st.st_mtim = (struct timespec){ 1000, 7 };
+	assert_int_equal(tree_setattr(tree, io, d, &st, TREE_SET_MODE | TREE_SET_MTIME, &st), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 0711);
+	assert_int_equal(st.st_mtim.tv_sec, 1000);
 	assert_int_equal(tree_opendir(tree, d, &l, &keep), 0);
 	tree_closedir(tree, l);
 }

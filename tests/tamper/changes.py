@@ -367,7 +367,7 @@ def zeros(v, pick):
         def zero(kind, what, offset, size, chunks=None, known=()):
             do, undo = overwrite(at, offset, bytes(size), content)
             return Change(kind, "%s of %s" % (what, path), names, do, undo=undo, chunks=chunks,
-                          known=known)
+                          known=known + ("dirty: emptied",))
         yield zero("zeroed", "header A", 0, HEADER)
         yield zero("zeroed", "header B", HEADER, HEADER)
         yield zero("zeroed", "both headers", 0, 2 * HEADER)
@@ -455,7 +455,8 @@ def headers_moved(v, pick):
         a, b = content[:HEADER], content[HEADER:2 * HEADER]
         for what, raw in (("swapped", b + a), ("A over B", a + a), ("B over A", b + b)):
             do, undo = overwrite(at, 0, raw, content)
-            yield Change("header slots", "%s: %s" % (path, what), names, do, undo=undo)
+            yield Change("header slots", "%s: %s" % (path, what), names, do, undo=undo,
+                         known=("dirty: emptied",))
     for one, two in pick([(a, b) for a in files for b in files if a != b]):
         first, second = v.entry(one).content, v.entry(two).content
         for what, start, end in (("A", 0, HEADER), ("B", HEADER, 2 * HEADER),

@@ -71,6 +71,10 @@ def is_prefix(base, seen, old, zero):
         for i, (s, b) in enumerate(zip(seen.chunks, base.chunks)))
 
 
+def is_none(base, seen, old, zero):
+    return seen and not old and seen.kind == base.kind and not seen.chunks
+
+
 def has_zeros_behind(base, seen, old, zero):
     n = len(base.chunks)
     return seen and all(s == b or (i == n - 1 and s == zero(s) and b == zero(b)) for i, (s, b) in
@@ -107,6 +111,7 @@ KNOWN = {
     "kept header: size": ("a header from a DIRTY time makes the file DIRTY again",
                           has_another_size),
     "dirty: cut": ("a DIRTY file loses whole blocks at its end", is_prefix),
+    "dirty: emptied": ("a small DIRTY file that is new can be emptied", is_none),
     "dirty: holes at the end": ("a DIRTY file with holes gets more of them", has_zeros_behind),
     "dirty: size": ("the size of a small DIRTY file is a guess until it is opened",
                     has_another_size),

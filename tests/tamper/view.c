@@ -203,7 +203,7 @@ static int do_two(const char *what, char *from, char *to)
 	}
 	return r ? r
 		 : tree_rename(tree, io, from_dir, from_name, to_dir, to_name,
-			       !strcmp(what, "exchange") ? RENAME_EXCHANGE : 0);
+			       !strcmp(what, "exchange") ? RENAME_EXCHANGE : 0, &me);
 }
 
 static int do_setxattr(char *path, const char *name, uint64_t size, uint64_t seed)

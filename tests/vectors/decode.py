@@ -412,12 +412,19 @@ class File:
         return not self.header.flags & SMALL or len(raw) < length or \
             any(not piece.strip(b"\0") for piece in pieces)
 
+    def may_be_none(self, header):
+        """Whether a slot of length 0 counts, with bytes behind it."""
+        if header is not self.header:
+            return self.small_cut_off()
+        others = [self.pread(512, 0), self.pread(512, 512)]
+        return len(self.slots) == 2 or bytes(512) in others
+
     def small(self):
         dirty = self.header.flags & DIRTY
         if dirty and not self.header.flags & SMALL and self.size == 1024:
             return b""
         for header in self.slots if dirty else self.slots[:1]:
-            if header is not self.header and not header.length and not self.small_cut_off():
+            if not header.length and self.size > 1024 and not self.may_be_none(header):
                 continue
             content = self.small_of(header)
             if content is not None:

@@ -170,6 +170,11 @@ class Files(unittest.TestCase):
         self.assertEqual(raw.decode(), b"first")
         raw.bytes[1026] ^= 1
         self.refuse(raw)
+        raw.bytes[1026] ^= 1
+        raw.bytes[600] ^= 1
+        self.refuse(raw)
+        raw.put(512, bytes(512))
+        self.assertEqual(raw.decode(), b"")
 
     def test_small_content_stays_however_long_the_file_is_made(self):
         for size in (BLOCK, BLOCK + 1, 60 * BLOCK):
