@@ -116,7 +116,7 @@ static int dir_binding(struct tree *t, struct node *dir, uint8_t binding[FORMAT_
 	return r;
 }
 
-/* True if a directory holds nothing at all, but perhaps the file for a record, and that is sure. */
+/* True if a directory holds nothing at all, but perhaps the file for a record; and that is sure. */
 static bool is_bare(int dirfd)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -310,8 +310,9 @@ static off_t target_size(size_t size)
 		       : 0;
 }
 
+/* Read and opened: 0, or -errno if it cannot be read. */
 static int open_link_size(const struct tree *t, const struct node *dir, int dirfd,
-			  const char *stored, off_t *size)
+			  const char *stored, off_t *out)
 {
 	const struct links_place place = { dir->dir_id, stored };
 	char text[LINKS_TEXT_MAX + 1];
@@ -320,14 +321,14 @@ static int open_link_size(const struct tree *t, const struct node *dir, int dirf
 
 	if (!r)
 		r = links_open(t->keys, t->suite, text, &place, target);
-	*size = r ? 0 : (off_t)strlen(target);
+	*out = r ? 0 : (off_t)strlen(target);
 	return r < 0 ? r : 0;
 }
 
 /*
- * Bytes of a symlink's target, in place of those that are stored.  It is read
- * only where these do not tell, as reading counts as an access; 0 if it is
- * damaged then.
+ * Bytes of a symlink's target, in the place of what is stored.  It is read only
+ * where the length of that does not tell, as reading counts as an access; 0 if
+ * it is damaged then.  0 or -errno.
  */
 static int link_size(const struct tree *t, const struct node *dir, int dirfd, const char *stored,
 		     off_t *size)

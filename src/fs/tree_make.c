@@ -166,11 +166,11 @@ static int make_dir(struct tree *t, const struct spot *spot, mode_t mode,
 	return r;
 }
 
-/* Undo: the entry and its sidecar; one that cannot be removed keeps its name. */
-static void take_away(const struct spot *spot, int flags)
+/* What could not be taken away again keeps its name. */
+static bool is_absent(const struct spot *spot)
 {
-	if (!unlinkat(spot->dirfd, spot->stored.name, flags) || errno == ENOENT)
-		names_sidecar_remove(spot->dirfd, spot->stored.name);
+	return faccessat(spot->dirfd, spot->stored.name, F_OK, AT_SYMLINK_NOFOLLOW) &&
+	       errno == ENOENT;
 }
 
 int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
@@ -187,14 +187,20 @@ int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
 	r = names_sidecar_write(spot.dirfd, &spot.stored);
 	if (!r) {
 		r = make_dir(t, &spot, mode & 01777, caller, entry);
-		if (r && r != -EEXIST &&
-		    faccessat(spot.dirfd, spot.stored.name, F_OK, AT_SYMLINK_NOFOLLOW))
+		if (r && r != -EEXIST && is_absent(&spot))
 			names_sidecar_remove(spot.dirfd, spot.stored.name);
 	}
 	spot_put(t, &spot);
 unlock:
 	pthread_rwlock_unlock(&t->rename_lock);
 	return r;
+}
+
+/* Undo: the entry and its sidecar; one that cannot be removed keeps its name. */
+static void take_away(const struct spot *spot)
+{
+	if (!unlinkat(spot->dirfd, spot->stored.name, 0) || errno == ENOENT)
+		names_sidecar_remove(spot->dirfd, spot->stored.name);
 }
 
 static int open_nameless(const struct spot *spot, mode_t mode)
@@ -290,7 +296,7 @@ static int create_at(struct tree *t, struct io *io, const struct spot *spot, mod
 	if (r) {
 		file_close(file);
 		if (named)
-			take_away(spot, 0);
+			take_away(spot);
 		else if (r != -EEXIST)
 			names_sidecar_remove(spot->dirfd, spot->stored.name);
 		return r;
@@ -402,7 +408,7 @@ static int make_node(struct tree *t, const struct spot *spot, mode_t mode, dev_t
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
 	if (r) {
-		take_away(spot, 0);
+		take_away(spot);
 		special_forget(spot->dirfd, spot->stored.name);
 	}
 	return r;
@@ -451,7 +457,7 @@ static int make_link(struct tree *t, const struct spot *spot, const char *target
 	if (!r)
 		r = tree_new_entry(t, spot, entry);
 	if (r) {
-		take_away(spot, 0);
+		take_away(spot);
 		links_sidecar_remove(spot->dirfd, spot->stored.name);
 	}
 	return r;
@@ -502,7 +508,7 @@ static int linked(struct tree *t, const struct spot *spot, struct tree_entry *en
 		r = entry->node ? 0 : -ENOMEM;
 	}
 	if (r) {
-		take_away(spot, 0);
+		take_away(spot);
 		special_forget(spot->dirfd, spot->stored.name);
 	}
 	return r;
