@@ -39,6 +39,12 @@ int fdio_pwritev_full(int fd, struct iovec *iov, size_t n, off_t offset);
 ssize_t fdio_read_all(int fd, void *data, size_t size);
 
 /*
+ * openat(2) of what is only looked at: reading leaves the access time alone
+ * where we may ask for that.
+ */
+int fdio_openat_quietly(int dirfd, const char *name, int flags);
+
+/*
  * Open the directory dirfd (which may be O_PATH) itself, for reading; takes no
  * right to search it, as opening "." in it would.  A descriptor or -errno.
  */
