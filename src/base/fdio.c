@@ -149,6 +149,13 @@ ssize_t fdio_read_all(int fd, void *data, size_t size)
 	}
 }
 
+int fdio_openat_quietly(int dirfd, const char *name, int flags)
+{
+	int fd = openat(dirfd, name, flags | O_NOATIME);
+
+	return fd < 0 && errno == EPERM ? openat(dirfd, name, flags) : fd; /* another owner's */
+}
+
 int fdio_open_dir(int dirfd)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
@@ -169,4 +176,9 @@ void fdio_close(int fd)
 	if (fd >= 0)
 		(void)close(fd); /* nothing was deferred to it */
 	errno = saved;
+}
+
+void fdio_stand_apart(void)
+{
+	(void)close_range(3, ~0U, CLOSE_RANGE_UNSHARE); /* before Linux 5.9: not to be had */
 }

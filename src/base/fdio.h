@@ -39,6 +39,21 @@ int fdio_pwritev_full(int fd, struct iovec *iov, size_t n, off_t offset);
 ssize_t fdio_read_all(int fd, void *data, size_t size);
 
 /*
+ * Give this thread descriptors of its own: 0, 1, 2 and what it opens from here on.
+ *
+ * For a thread that asks the mount which its own process serves.  It cannot be
+ * killed while it waits for the answer; were /dev/fuse open in it, a killed
+ * process would wait for itself for ever.
+ */
+void fdio_stand_apart(void);
+
+/*
+ * openat(2) of what is only looked at: reading leaves the access time alone
+ * where we may ask for that.
+ */
+int fdio_openat_quietly(int dirfd, const char *name, int flags);
+
+/*
  * Open the directory dirfd (which may be O_PATH) itself, for reading; takes no
  * right to search it, as opening "." in it would.  A descriptor or -errno.
  */

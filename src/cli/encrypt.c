@@ -146,11 +146,6 @@ static bool is_dash(const char *path)
 	return path && strcmp(path, "-") == 0;
 }
 
-static bool is_in_place_xor(const struct request *q)
-{
-	return q->is_in_place && q->suite == CIPHER_XOR;
-}
-
 static int check(const struct request *q)
 {
 	bool is_xor = q->suite == CIPHER_XOR;
@@ -173,10 +168,6 @@ static int check(const struct request *q)
 	}
 	if (q->processes_set && q->min_processes > q->processes) {
 		log_error("--min-processes: more than --processes");
-		return STATUS_USAGE;
-	}
-	if (is_in_place_xor(q)) {
-		log_error("--in-place: not with xor, of which nobody could tell how far it came");
 		return STATUS_USAGE;
 	}
 	if (is_dash(q->source.passfile) && (is_dash(q->input) || is_dash(q->spec.list))) {

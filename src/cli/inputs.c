@@ -17,6 +17,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "fs/exitcode.h"
+#include "fs/undo.h"
 
 /* A directory that was made, to be dressed when nothing more comes into it. */
 struct made {
@@ -232,6 +233,8 @@ static int take_entry(struct inputs *in, FTSENT *entry, const char *relative, st
 {
 	bool is_directory = entry->fts_info == FTS_D;
 
+	if (strncmp(entry->fts_name, UNDO_PREFIX, sizeof(UNDO_PREFIX) - 1) == 0)
+		return AGAIN; /* ours */
 	if (entry->fts_level > 0 && !is_wanted(in, relative, is_directory)) {
 		if (is_directory)
 			(void)fts_set(in->tree, entry, FTS_SKIP);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "base/log.h"
 #include "fs/exitcode.h"
 #include "fs/newfile.h"
+#include "fs/undo.h"
 
 struct job {
 	const struct job_rules *rules;
@@ -28,6 +30,13 @@ struct job {
 	int out;	     /* of any other */
 	struct container_keyset *keyset;
 	struct convert *convert;
+	bool is_rewritten; /* by xor in place, window by window */
+	struct undo_file undo;
+	struct undo_window window;
+};
+
+enum {
+	WINDOW_SIZE = 16 << 20,
 };
 
 /* ---- saying what failed ------------------------------------------------ */
@@ -107,6 +116,8 @@ static int open_input(struct job *j)
 
 	if (j->was_found || j->rules->is_in_place)
 		flags |= O_NOFOLLOW;
+	if (j->is_rewritten)
+		flags = (flags & ~O_ACCMODE) | O_RDWR;
 	j->in = strcmp(j->input, "-") ? open(j->input, flags)
 				      : fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
 	if (j->in < 0 || fstat(j->in, &j->in_stat))
@@ -258,6 +269,69 @@ static int write_container(struct job *j, struct convert_spec *spec)
 	return STATUS_OK;
 }
 
+/* Have the conversion of the window. */
+static int convert_window(struct job *j)
+{
+	const struct vault_secret *key = j->rules->xor_key;
+	const struct convert_spec spec = {
+		.way = CONVERT_XOR,
+		.key = { .suite = CIPHER_XOR, .xor_key = key->bytes, .xor_size = key->size },
+		.in = { .fd = j->in,
+			.offset = j->window.start,
+			.size = j->window.start + j->window.size },
+		.out = { .fd = j->in },
+		.n_bytes = j->rules->n_bytes,
+	};
+
+	convert_free(j->convert);
+	return convert_new(&spec, &j->convert);
+}
+
+/* Go to the window that starts there, with its bytes saved: 0 or -errno. */
+static int save_window(struct job *j, uint64_t start)
+{
+	uint64_t left = (uint64_t)j->in_stat.st_size - start;
+	int r;
+
+	j->window = (struct undo_window){ start, left < WINDOW_SIZE ? left : WINDOW_SIZE };
+	r = undo_save(&j->undo, &j->window);
+	return r ? r : convert_window(j);
+}
+
+static int fail_rewrite(const struct job *j, int r)
+{
+	if (r == -EKEYREJECTED)
+		return fail(j, STATUS_WRONG_KEY, "another key was used for what is done of it");
+	if (r == -EBADMSG)
+		return fail(j, STATUS_DAMAGED, "what was saved of it is damaged");
+	return fail_system(j, r);
+}
+
+/* Begin, or go on where an earlier run was stopped. */
+static int begin_rewrite(struct job *j)
+{
+	const struct vault_secret *key = j->rules->xor_key;
+	int status = open_input(j);
+	int r;
+
+	if (status)
+		return status;
+	j->undo = (struct undo_file){ .path = j->input, .fd = j->in };
+	(void)crypto_generichash(j->undo.key, sizeof(j->undo.key), key->bytes, key->size, NULL, 0);
+	if (j->rules->resumes) {
+		r = undo_restore(&j->undo, &j->window);
+		if (r == UNDO_NONE)
+			return fail(j, STATUS_USAGE, "nothing to resume: not begun, or all done");
+		if (!r)
+			r = convert_window(j);
+	} else if (undo_is_there(&j->undo)) {
+		return fail(j, STATUS_USAGE, "an earlier run did a part of it (--resume goes on)");
+	} else {
+		r = save_window(j, 0);
+	}
+	return r ? fail_rewrite(j, r) : STATUS_OK;
+}
+
 static int begin(struct job *j)
 {
 	const struct job_rules *rules = j->rules;
@@ -315,7 +389,8 @@ int job_new(const struct job_rules *rules, const struct input *files, struct job
 			   .in = -1,
 			   .out = -1 };
 	j->file = (struct newfile){ .fd = -1, .dirfd = -1 };
-	status = begin(j);
+	j->is_rewritten = rules->is_in_place && rules->way == CONVERT_XOR;
+	status = j->is_rewritten ? begin_rewrite(j) : begin(j);
 	if (status)
 		job_free(j);
 	else
@@ -360,9 +435,38 @@ static int finish(struct job *j)
 	return r ? fail_output(j, r) : STATUS_OK;
 }
 
+/* A window is done, or not: on to the next one. */
+static int end_window(struct job *j, int r)
+{
+	const struct timespec times[2] = { j->in_stat.st_atim, j->in_stat.st_mtim };
+	uint64_t end = j->window.start + j->window.size;
+	int status = STATUS_OK;
+
+	if (!r && fsync(j->in))
+		r = -errno;
+	if (!r && end < (uint64_t)j->in_stat.st_size) {
+		r = save_window(j, end);
+		if (!r)
+			return JOB_MORE;
+	}
+	if (!r && futimens(j->in, times))
+		r = -errno;
+	if (!r)
+		r = undo_finish(&j->undo);
+	if (r)
+		status = fail_rewrite(j, r);
+	if (r)
+		log_warn("%s is done in part (run it again with --resume)", j->input);
+	job_free(j);
+	return status;
+}
+
 int job_end(struct job *j, int r)
 {
 	int status = STATUS_OK;
+
+	if (j->is_rewritten)
+		return end_window(j, r);
 
 	if (!r && has_changed(j))
 		r = CONVERT_CHANGED;

@@ -35,6 +35,7 @@ struct job;
 
 enum {
 	JOB_DONE = -1, /* there is nothing left to do */
+	JOB_MORE = -2, /* there is a further conversion */
 };
 
 /*
@@ -46,7 +47,10 @@ int job_new(const struct job_rules *rules, const struct input *files, struct job
 /* The conversion, for hands to work at. */
 struct convert *job_convert(struct job *j);
 
-/* Its result is r: finish the output and free the job.  The exit status. */
+/*
+ * Its result is r.  JOB_MORE if another one follows; else the output is finished
+ * and the job freed, and this is the exit status.
+ */
 int job_end(struct job *j, int r);
 
 #endif /* CLI_JOB_H */

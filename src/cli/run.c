@@ -104,6 +104,18 @@ static struct berth *find_empty(struct run *run)
 	return NULL; /* there are as many as n_open can be */
 }
 
+/* A job comes into work; with the lock held. */
+static struct berth *enter(struct run *run, const struct berth *new)
+{
+	struct berth *b = find_empty(run);
+
+	*b = *new;
+	if (run->is_stopping)
+		convert_cancel(job_convert(b->job), -ECANCELED);
+	(void)pthread_cond_broadcast(&run->changed);
+	return b;
+}
+
 /* Leave a job; finish it if nobody else will.  With the lock held, which is let go meanwhile. */
 static void leave(struct run *run, struct berth *b)
 {
@@ -115,8 +127,14 @@ static void leave(struct run *run, struct berth *b)
 	*b = (struct berth){ 0 };
 	(void)pthread_mutex_unlock(&run->lock);
 	status = job_end(old.job, old.result);
-	free_names(&old.files);
 	(void)pthread_mutex_lock(&run->lock);
+	if (status == JOB_MORE) {
+		old.is_over = false;
+		old.n_users = 0;
+		enter(run, &old);
+		return;
+	}
+	free_names(&old.files);
 	count(run, status);
 	run->n_taken--;
 	(void)pthread_cond_broadcast(&run->changed);
@@ -145,7 +163,6 @@ static void work_at(struct run *run, struct berth *b, struct convert_hand *h)
 static void begin(struct run *run, struct convert_hand *h)
 {
 	struct berth new = { 0 };
-	struct berth *b;
 	int status = STATUS_OK;
 	int r;
 
@@ -158,12 +175,7 @@ static void begin(struct run *run, struct convert_hand *h)
 		status = job_new(run->rules, &new.files, &new.job);
 	(void)pthread_mutex_lock(&run->lock);
 	if (new.job) {
-		b = find_empty(run);
-		*b = new;
-		if (run->is_stopping)
-			convert_cancel(job_convert(b->job), -ECANCELED);
-		(void)pthread_cond_broadcast(&run->changed);
-		work_at(run, b, h);
+		work_at(run, enter(run, &new), h);
 		return;
 	}
 	free_names(&new.files);

@@ -80,7 +80,6 @@ static int store(struct file *f, struct io *io, uint32_t at, size_t size)
 /* Seal `size` bytes of plaintext at slot offset `at` and store them. */
 static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t size)
 {
-	size_t old;
 	int r;
 
 	if (size) {
@@ -93,10 +92,7 @@ static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t siz
 	r = store(f, io, at, size);
 	if (r)
 		return r;
-	old = (size_t)f->length;
-	f->length = size; /* whatever comes */
-	if (size < old && ftruncate(f->fd, (off_t)format_small_size(size)))
-		return -errno; /* settling tries again */
+	f->length = size;
 	return 0;
 }
 
@@ -124,6 +120,16 @@ int small_write(struct file *f, struct io *io, uint64_t offset, size_t size)
 	return seal_and_store(f, io, (uint32_t)(IO_DATA - start), end > old ? end : old);
 }
 
+/*
+ * The content was sealed shorter, but could not be cut: as it was, if that can
+ * be stored (else settling cuts it).  What was cut off still lies in the slot.
+ */
+static void put_back(struct file *f, struct io *io, size_t size)
+{
+	if (!small_load(f, io, IO_DATA))
+		(void)seal_and_store(f, io, IO_DATA, size);
+}
+
 int small_resize(struct file *f, struct io *io, uint64_t length)
 {
 	size_t old = (size_t)f->length;
@@ -135,7 +141,12 @@ int small_resize(struct file *f, struct io *io, uint64_t length)
 		return r;
 	if (length > old)
 		memset(io->data + IO_DATA + old, 0, (size_t)length - old);
-	return seal_and_store(f, io, IO_DATA, (size_t)length);
+	r = seal_and_store(f, io, IO_DATA, (size_t)length);
+	if (!r && length < old && ftruncate(f->fd, (off_t)format_small_size(length))) {
+		r = -errno;
+		put_back(f, io, old);
+	}
+	return r;
 }
 
 /* Whether block 0 is what the header announced. */

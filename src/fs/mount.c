@@ -63,6 +63,7 @@ struct mount {
 	char mountpoint[PATH_MAX];
 	char vault_path[PATH_MAX];
 	int word; /* pipe to the process that waits, or -1 */
+	int null; /* takes the place of standard error, or -1 */
 	bool read_only;
 	struct vault *vault;
 	struct store store;
@@ -174,17 +175,25 @@ static int wait_for_word(const struct mount *m, int pipe_fd, pid_t child)
 	return status ? status : STATUS_SYSTEM;
 }
 
+/* Standard error stays until it is sure that we serve. */
 static void leave_terminal(struct mount *m)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
+	m->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	(void)setsid(); /* fails only for a group leader, which we are not */
 	(void)!chdir("/");
-	for (int fd = 0; null >= 0 && fd < 3; fd++)
-		if (fd != 2 || m->o->log != OPTIONS_LOG_STDERR)
-			(void)dup2(null, fd);
-	if (null > 2)
-		fdio_close(null);
+	for (int fd = 0; m->null >= 0 && fd < 2; fd++)
+		(void)dup3(m->null, fd, 0);
+}
+
+static void leave_stderr(struct mount *m)
+{
+	if (m->o->log == OPTIONS_LOG_SYSLOG ||
+	    (m->o->log == OPTIONS_LOG_DEFAULT && !m->o->foreground))
+		log_to_syslog();
+	if (m->null >= 0 && m->o->log != OPTIONS_LOG_STDERR)
+		(void)dup3(m->null, STDERR_FILENO, 0);
+	fdio_close(m->null);
+	m->null = -1;
 }
 
 /* ---- limits -------------------------------------------------------------- */
@@ -557,12 +566,25 @@ static void set_signals(sigset_t *set)
 	(void)sigaddset(set, SIGUSR2);
 }
 
+static void *look(void *arg)
+{
+	struct mount *m = arg;
+	struct stat st;
+
+	fdio_stand_apart();
+	return stat(m->mountpoint, &st) ? NULL : m;
+}
+
 /* The first request of ours: its answer means that the kernel knows the mount. */
 static void look_at_mount(struct mount *m)
 {
-	struct stat st;
+	void *seen = NULL;
+	pthread_t thread;
 
-	if (!stat(m->mountpoint, &st))
+	/* Only where it matters: meanwhile the mount is busy, and may be unmounted by now. */
+	if (m->bdi.read_ahead < 0)
+		return;
+	if (!pthread_create(&thread, NULL, look, m) && !pthread_join(thread, &seen) && seen)
 		bdi_widen(&m->bdi);
 }
 
@@ -611,6 +633,7 @@ static int serve(struct mount *m)
 		r = loop_start(m->session, &m->context.device, &m->store, SIGUSR2, &m->loop);
 	if (r)
 		return failed("start serving", r);
+	leave_stderr(m);
 	look_at_mount(m);
 	while ((got = sigtimedwait(&set, NULL, &second)) < 0) {
 		loop_tick(m->loop);
@@ -671,9 +694,6 @@ static int run(struct mount *m)
 	if (!status)
 		status = do_mount(m);
 	if (!status) {
-		if (m->o->log == OPTIONS_LOG_SYSLOG ||
-		    (m->o->log == OPTIONS_LOG_DEFAULT && !m->o->foreground))
-			log_to_syslog();
 		if (!m->o->foreground)
 			leave_terminal(m);
 		status = serve(m);
@@ -697,7 +717,9 @@ static int reserve_stdio(void)
 
 int mount_run(const struct options *o)
 {
-	struct mount m = { .o = o, .word = -1, .unmounter = UNMOUNTER_NONE, .bdi = BDI_NONE };
+	struct mount m = {
+		.o = o, .word = -1, .null = -1, .unmounter = UNMOUNTER_NONE, .bdi = BDI_NONE
+	};
 	int fds[2];
 	pid_t child;
 	int status = check_mountpoint(&m);

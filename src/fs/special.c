@@ -20,7 +20,7 @@ enum {
 	MARKER_NAME_SIZE = 64,
 };
 
-static void marker_name(const char *stored, char name[MARKER_NAME_SIZE])
+void special_marker_name(const char *stored, char name[MARKER_NAME_SIZE])
 {
 	uint8_t hash[32];
 
@@ -48,14 +48,14 @@ static void mac_of(const struct keyring *keys, const struct special *s, uint8_t 
 	(void)crypto_generichash_final(&state, mac, MAC_SIZE);
 }
 
-/* What the marker holds: 0, 1 or 2 MACs; none if there is no sound marker. */
-static size_t read_marker(int dirfd, const char *name, uint8_t macs[2 * MAC_SIZE])
+/* What the marker holds: 0 and 0, 1 or 2 MACs, none if there is no sound marker; or -errno. */
+static int read_marker(int dirfd, const char *name, uint8_t macs[2 * MAC_SIZE], size_t *n)
 {
 	size_t size;
+	int r = sidecar_read(dirfd, name, macs, 2 * MAC_SIZE, &size);
 
-	if (sidecar_read(dirfd, name, macs, 2 * MAC_SIZE, &size) || size % MAC_SIZE)
-		return 0;
-	return size / MAC_SIZE;
+	*n = r || size % MAC_SIZE ? 0 : size / MAC_SIZE;
+	return r < 0 ? r : 0;
 }
 
 static bool holds(const uint8_t *macs, size_t n, const uint8_t mac[MAC_SIZE])
@@ -71,30 +71,55 @@ int special_allow(int dirfd, const struct keyring *keys, const struct special *s
 	char name[MARKER_NAME_SIZE];
 	uint8_t macs[3 * MAC_SIZE]; /* the new one, then what was there */
 	size_t n;
+	int r;
 
-	marker_name(s->stored, name);
+	special_marker_name(s->stored, name);
 	mac_of(keys, s, macs);
-	n = read_marker(dirfd, name, macs + MAC_SIZE);
-	if (holds(macs + MAC_SIZE, n, macs))
-		return 0;
+	r = read_marker(dirfd, name, macs + MAC_SIZE, &n);
+	if (r || holds(macs + MAC_SIZE, n, macs))
+		return r;
 	return sidecar_write(dirfd, name, macs, n ? 2 * MAC_SIZE : MAC_SIZE);
 }
 
-bool special_is_allowed(int dirfd, const struct keyring *keys, const struct special *s)
+int special_is_allowed(int dirfd, const struct keyring *keys, const struct special *s)
 {
 	char name[MARKER_NAME_SIZE];
 	uint8_t macs[2 * MAC_SIZE];
 	uint8_t mac[MAC_SIZE];
+	size_t n;
+	int r;
 
-	marker_name(s->stored, name);
+	special_marker_name(s->stored, name);
 	mac_of(keys, s, mac);
-	return holds(macs, read_marker(dirfd, name, macs), mac);
+	r = read_marker(dirfd, name, macs, &n);
+	return r ? r : holds(macs, n, mac);
+}
+
+bool special_is_allowed_twice(int dirfd, const struct keyring *keys, const struct special *s)
+{
+	char name[MARKER_NAME_SIZE];
+	uint8_t macs[2 * MAC_SIZE];
+	size_t n;
+
+	special_marker_name(s->stored, name);
+	return special_is_allowed(dirfd, keys, s) == 1 && !read_marker(dirfd, name, macs, &n) &&
+	       n > 1;
+}
+
+int special_allow_only(int dirfd, const struct keyring *keys, const struct special *s)
+{
+	char name[MARKER_NAME_SIZE];
+	uint8_t mac[MAC_SIZE];
+
+	special_marker_name(s->stored, name);
+	mac_of(keys, s, mac);
+	return sidecar_write(dirfd, name, mac, sizeof(mac));
 }
 
 void special_forget(int dirfd, const char *stored)
 {
 	char name[MARKER_NAME_SIZE];
 
-	marker_name(stored, name);
+	special_marker_name(stored, name);
 	(void)unlinkat(dirfd, name, 0); /* one that stays allows what is not there */
 }

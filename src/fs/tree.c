@@ -116,7 +116,7 @@ static int dir_binding(struct tree *t, struct node *dir, uint8_t binding[FORMAT_
 	return r;
 }
 
-/* True if a directory holds nothing at all, but perhaps the file for a record. */
+/* True if a directory holds nothing at all, but perhaps the file for a record; and that is sure. */
 static bool is_bare(int dirfd)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -124,9 +124,11 @@ static bool is_bare(int dirfd)
 	struct dirent *entry;
 	bool bare = d;
 
+	errno = 0;
 	while (d && bare && (entry = readdir(d)))
 		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
 		       !strcmp(entry->d_name, DIRREC_FILE);
+	bare = bare && !errno;
 	if (d)
 		(void)closedir(d);
 	else
@@ -244,7 +246,11 @@ static int find_damaged(struct tree *t, struct spot *spot, const char *shown)
 		fdio_close(fd);
 		return r;
 	}
-	while (r == -ENOENT && (entry = readdir(d))) {
+	while (r == -ENOENT) {
+		errno = 0;
+		entry = readdir(d);
+		if (!entry)
+			break;
 		if (strlen(entry->d_name) > NAMES_STORED_MAX)
 			continue;
 		names_show_damaged(entry->d_name, name);
@@ -258,6 +264,8 @@ static int find_damaged(struct tree *t, struct spot *spot, const char *shown)
 		spot->damaged = true;
 		r = 0;
 	}
+	if (r && errno)
+		r = -errno;
 	(void)closedir(d);
 	return r;
 }
@@ -302,28 +310,33 @@ static off_t target_size(size_t size)
 		       : 0;
 }
 
-static off_t open_link_size(const struct tree *t, const struct node *dir, int dirfd,
-			    const char *stored)
+/* Read and opened: 0, or -errno if it cannot be read. */
+static int open_link_size(const struct tree *t, const struct node *dir, int dirfd,
+			  const char *stored, off_t *out)
 {
 	const struct links_place place = { dir->dir_id, stored };
 	char text[LINKS_TEXT_MAX + 1];
 	char target[LINKS_PLAIN_MAX + 1];
+	int r = links_read(dirfd, stored, text);
 
-	if (links_read(dirfd, stored, text) || links_open(t->keys, t->suite, text, &place, target))
-		return 0;
-	return (off_t)strlen(target);
+	if (!r)
+		r = links_open(t->keys, t->suite, text, &place, target);
+	*out = r ? 0 : (off_t)strlen(target);
+	return r < 0 ? r : 0;
 }
 
 /*
- * Bytes of a symlink's target.  It is read only where the length of what is
- * stored does not tell, as reading counts as an access; 0 if it is damaged then.
+ * Bytes of a symlink's target, in the place of what is stored.  It is read only
+ * where the length of that does not tell, as reading counts as an access; 0 if
+ * it is damaged then.  0 or -errno.
  */
-static off_t link_size(const struct tree *t, const struct node *dir, int dirfd, const char *stored,
-		       off_t stored_size)
+static int link_size(const struct tree *t, const struct node *dir, int dirfd, const char *stored,
+		     off_t *size)
 {
-	if (is_one_seal((size_t)stored_size))
-		return target_size((size_t)stored_size);
-	return open_link_size(t, dir, dirfd, stored);
+	if (!is_one_seal((size_t)*size))
+		return open_link_size(t, dir, dirfd, stored, size);
+	*size = target_size((size_t)*size);
+	return 0;
 }
 
 /* The plaintext size of a regular file that a backing stat speaks of. */
@@ -335,18 +348,21 @@ static void fix_file_size(const struct tree *t, struct stat *st)
 }
 
 /* A special file that nobody made here is shown as a file that cannot be opened. */
-static void check_special(const struct tree *t, const struct node *dir, int dirfd,
-			  const char *stored, struct stat *st)
+static int check_special(const struct tree *t, const struct node *dir, int dirfd,
+			 const char *stored, struct stat *st)
 {
 	const struct special s = {
 		.dir_id = dir->dir_id, .stored = stored, .mode = st->st_mode, .rdev = st->st_rdev
 	};
+	int r = special_is_allowed(dirfd, t->keys, &s);
 
-	if (!special_is(st->st_mode) || special_is_allowed(dirfd, t->keys, &s))
-		return;
+	if (r)
+		return r < 0 ? r : 0;
 	st->st_mode = S_IFREG | (st->st_mode & 07777);
 	st->st_rdev = 0;
 	st->st_size = 0;
+	fix_file_size(t, st);
+	return 0;
 }
 
 int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *stored,
@@ -354,11 +370,12 @@ int tree_stat_at(struct tree *t, const struct node *dir, int dirfd, const char *
 {
 	if (fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
 		return -errno;
-	check_special(t, dir, dirfd, stored, st);
+	if (special_is(st->st_mode))
+		return check_special(t, dir, dirfd, stored, st);
+	if (S_ISLNK(st->st_mode))
+		return link_size(t, dir, dirfd, stored, &st->st_size);
 	if (S_ISREG(st->st_mode))
 		fix_file_size(t, st);
-	else if (S_ISLNK(st->st_mode))
-		st->st_size = link_size(t, dir, dirfd, stored, st->st_size);
 	return 0;
 }
 
@@ -495,14 +512,21 @@ struct handle {
 };
 
 /* What is held though its last name is gone, by way of its descriptor. */
-static int handle_held(struct node *node, struct handle *h)
+static int handle_held(struct tree *t, struct node *node, struct handle *h)
 {
-	if (node->type == S_IFREG || node->type == S_IFDIR)
-		return -ESTALE;
-	lock_take(&node->lock);
-	if (node->held_fd >= 0)
-		h->own_fd = fcntl(node->held_fd, F_DUPFD_CLOEXEC, 3);
-	lock_drop(&node->lock);
+	int fd;
+
+	if (node->type == S_IFDIR) {
+		if (nodes_dirfd(t->nodes, node, &fd))
+			return -ESTALE;
+		h->own_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		nodes_dirfd_put(t->nodes, node);
+	} else if (node->type != S_IFREG) {
+		lock_take(&node->lock);
+		if (node->held_fd >= 0)
+			h->own_fd = fcntl(node->held_fd, F_DUPFD_CLOEXEC, 3);
+		lock_drop(&node->lock);
+	}
 	if (h->own_fd < 0)
 		return -ESTALE;
 	h->at.dirfd = AT_FDCWD;
@@ -532,7 +556,7 @@ static int handle_get(struct tree *t, struct node *node, struct handle *h)
 		return 0;
 	r = nodes_locate(t->nodes, node, &h->at);
 	h->located = !r;
-	return r == -ESTALE ? handle_held(node, h) : r;
+	return r == -ESTALE ? handle_held(t, node, h) : r;
 }
 
 static void handle_put(struct tree *t, struct handle *h)

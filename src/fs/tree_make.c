@@ -144,7 +144,7 @@ static int make_dir(struct tree *t, const struct spot *spot, mode_t mode,
 	struct format_dir_record record;
 	struct spot made = *spot;
 	bool in_xattr;
-	int r = tree_temporary_name(made.stored.name);
+	int r = names_temporary(made.stored.name);
 
 	/* Ours to write into until the record is there. */
 	if (!r && mkdirat(made.dirfd, made.stored.name, mode | 0700))
@@ -166,6 +166,13 @@ static int make_dir(struct tree *t, const struct spot *spot, mode_t mode,
 	return r;
 }
 
+/* What could not be taken away again keeps its name. */
+static bool is_absent(const struct spot *spot)
+{
+	return faccessat(spot->dirfd, spot->stored.name, F_OK, AT_SYMLINK_NOFOLLOW) &&
+	       errno == ENOENT;
+}
+
 int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
 	       const struct caller *caller, struct tree_entry *entry)
 {
@@ -180,7 +187,7 @@ int tree_mkdir(struct tree *t, struct node *dir, const char *name, mode_t mode,
 	r = names_sidecar_write(spot.dirfd, &spot.stored);
 	if (!r) {
 		r = make_dir(t, &spot, mode & 01777, caller, entry);
-		if (r && r != -EEXIST)
+		if (r && r != -EEXIST && is_absent(&spot))
 			names_sidecar_remove(spot.dirfd, spot.stored.name);
 	}
 	spot_put(t, &spot);
@@ -189,11 +196,11 @@ unlock:
 	return r;
 }
 
-/* Undo: the entry and its sidecar. */
+/* Undo: the entry and its sidecar; one that cannot be removed keeps its name. */
 static void take_away(const struct spot *spot)
 {
-	(void)unlinkat(spot->dirfd, spot->stored.name, 0);
-	names_sidecar_remove(spot->dirfd, spot->stored.name);
+	if (!unlinkat(spot->dirfd, spot->stored.name, 0) || errno == ENOENT)
+		names_sidecar_remove(spot->dirfd, spot->stored.name);
 }
 
 static int open_nameless(const struct spot *spot, mode_t mode)
@@ -269,11 +276,15 @@ static int create_at(struct tree *t, struct io *io, const struct spot *spot, mod
 	bool named = false;
 	int r = names_sidecar_write(spot->dirfd, &spot->stored);
 
-	mode = masked(t, spot->dirfd, mode, caller);
-	if (!r)
-		r = make_nameless(spot, mode, &named);
-	if (r < 0)
+	if (r)
 		return r;
+	mode = masked(t, spot->dirfd, mode, caller);
+	r = make_nameless(spot, mode, &named);
+	if (r < 0) {
+		if (r != -EEXIST)
+			names_sidecar_remove(spot->dirfd, spot->stored.name);
+		return r;
+	}
 	spot_binding(t, spot, binding);
 	r = finish_file(t, io, spot, r, binding, mode, caller, &file);
 	if (!r && !named) {
@@ -379,11 +390,14 @@ static int make_node(struct tree *t, const struct spot *spot, mode_t mode, dev_t
 {
 	int r = names_sidecar_write(spot->dirfd, &spot->stored);
 
-	if (!r)
-		r = tree_allow_special(t, spot, mode, rdev);
 	if (r)
 		return r;
 	mode = masked(t, spot->dirfd, mode, caller);
+	r = tree_allow_special(t, spot, mode, rdev);
+	if (r) {
+		forget_sidecars(spot);
+		return r;
+	}
 	if (mknodat(spot->dirfd, spot->stored.name, mode, rdev)) {
 		r = -errno;
 		if (r != -EEXIST)
@@ -493,8 +507,10 @@ static int linked(struct tree *t, const struct spot *spot, struct tree_entry *en
 		entry->node = nodes_get(t->nodes, &entry->st, spot->dir, spot->stored.name, true);
 		r = entry->node ? 0 : -ENOMEM;
 	}
-	if (r)
+	if (r) {
 		take_away(spot);
+		special_forget(spot->dirfd, spot->stored.name);
+	}
 	return r;
 }
 
@@ -512,11 +528,10 @@ static int link_at(struct tree *t, struct node *node, const struct spot *spot,
 		r = names_sidecar_write(spot->dirfd, &spot->stored);
 	if (!r)
 		r = tree_allow_special(t, spot, st.st_mode, st.st_rdev);
-	if (!r && linkat(at.dirfd, at.name, spot->dirfd, spot->stored.name, 0)) {
+	if (!r && linkat(at.dirfd, at.name, spot->dirfd, spot->stored.name, 0))
 		r = -errno;
-		if (r != -EEXIST)
-			forget_sidecars(spot);
-	}
+	if (r && r != -EEXIST)
+		forget_sidecars(spot);
 	location_put(t->nodes, &at);
 	return r ? r : linked(t, spot, entry);
 }

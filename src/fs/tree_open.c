@@ -14,6 +14,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "fs/backing.h"
 
 enum {
 	/* By then the kernel has mostly written the content by itself. */
@@ -24,37 +25,13 @@ enum {
 
 /* ---- the backing file ---------------------------------------------------- */
 
-/* Our own file, whose mode keeps even us out: lift it for the moment. */
-static int open_lifted(const struct location *at, int flags)
-{
-	struct stat st;
-	int fd;
-
-	if (fstatat(at->dirfd, at->name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
-		return -1;
-	if (fchmodat(at->dirfd, at->name, (st.st_mode & 07777) | 0600, AT_SYMLINK_NOFOLLOW))
-		return -1;
-	fd = openat(at->dirfd, at->name, flags);
-	(void)!fchmodat(at->dirfd, at->name, st.st_mode & 07777, AT_SYMLINK_NOFOLLOW);
-	return fd;
-}
-
-/* O_NONBLOCK: a FIFO that somebody put there must not hang us. */
+/* Where the mode of our own file keeps even us out, it is lifted for the moment. */
 static int open_mode(struct tree *t, const struct location *at, int accmode, bool may_lift)
 {
-	int flags = accmode | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd = openat(at->dirfd, at->name, flags | O_NOATIME);
-
-	if (fd < 0 && errno == EPERM)
-		fd = openat(at->dirfd, at->name, flags); /* another owner's */
-	if (fd < 0 && errno == EACCES && may_lift && !t->privileged) {
-		fd = open_lifted(at, flags);
-		if (fd < 0)
-			errno = EACCES;
-	}
-	return fd;
+	return backing_open(at->dirfd, at->name, accmode, may_lift && !t->privileged);
 }
 
+/* 0, FILE_DAMAGED if it is something else, or -errno. */
 static int open_backing(struct tree *t, struct node *node, bool write, int *fd, bool *writable)
 {
 	struct location at;
@@ -70,9 +47,11 @@ static int open_backing(struct tree *t, struct node *node, bool write, int *fd, 
 		*fd = open_mode(t, &at, O_RDONLY, true);
 	}
 	if (*fd < 0)
-		r = errno == ELOOP || errno == ENXIO ? -EIO : -errno;
-	else if (fstat(*fd, &st) || !S_ISREG(st.st_mode) || st.st_ino != node->ino)
-		r = -EIO;
+		r = errno == ELOOP || errno == ENXIO ? FILE_DAMAGED : -errno;
+	else if (fstat(*fd, &st))
+		r = -errno;
+	else if (!S_ISREG(st.st_mode) || st.st_ino != node->ino)
+		r = FILE_DAMAGED;
 	location_put(t->nodes, &at);
 	if (r && *fd >= 0)
 		fdio_close(*fd);
@@ -121,7 +100,7 @@ static int open_file(struct tree *t, struct io *io, struct node *node, bool writ
 	int fd;
 	int r = open_backing(t, node, write, &fd, &writable);
 
-	if (r == -EIO)
+	if (r == FILE_DAMAGED)
 		*what = "something else is in the place of the content file";
 	if (r)
 		return r;
@@ -148,7 +127,7 @@ static int upgrade_file(struct tree *t, struct node *node)
 
 	if (!r)
 		file_upgrade(node->file, fd);
-	return r;
+	return r == FILE_DAMAGED ? -EIO : r;
 }
 
 int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write)

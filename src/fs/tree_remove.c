@@ -92,6 +92,13 @@ static bool is_leftover(const char *stored)
 	       !strncmp(stored, ".cryptfs-tmp.", 13);
 }
 
+/* With errno 0 at the end, and else if it cannot be read. */
+static struct dirent *next_entry(DIR *d)
+{
+	errno = 0;
+	return readdir(d);
+}
+
 int tree_clear_out(struct tree *t, int dirfd)
 {
 	static const uint8_t no_id[FORMAT_DIR_ID_SIZE];
@@ -106,10 +113,12 @@ int tree_clear_out(struct tree *t, int dirfd)
 		fdio_close(fd);
 		return r;
 	}
-	while (!r && (entry = readdir(d)))
+	while (!r && (entry = next_entry(d)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
 		    names_decode(t->keys, no_id, entry->d_name, plain) != NAMES_OURS)
 			r = -ENOTEMPTY;
+	if (!r)
+		r = -errno; /* what could not be read may be entries */
 	rewinddir(d);
 	while (!r && (entry = readdir(d)))
 		if (is_leftover(entry->d_name) && unlinkat(dirfd, entry->d_name, 0))

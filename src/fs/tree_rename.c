@@ -29,47 +29,6 @@ struct move {
 
 /* ---- symlinks ------------------------------------------------------------ */
 
-int tree_temporary_name(char name[NAMES_STORED_MAX + 1])
-{
-	uint64_t random;
-
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	(void)snprintf(name, NAMES_STORED_MAX + 1, NAMES_TEMPORARY "%016llx",
-		       (unsigned long long)random);
-	return 0;
-}
-
-/* The new symlink looks like the old one: best effort, it is its content that counts. */
-static void copy_looks(int dirfd, const char *old, const char *name, const struct stat *st)
-{
-	const struct timespec times[2] = { st->st_atim, st->st_mtim };
-
-	tree_copy_attributes(dirfd, old, name);
-	(void)!fchownat(dirfd, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
-	(void)utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW);
-}
-
-/* Put a symlink with this text in the place of the one called stored. */
-static int replace_link(int dirfd, const char *stored, const char *text, struct stat *st)
-{
-	char temporary[NAMES_STORED_MAX + 1];
-	int r = tree_temporary_name(temporary);
-
-	if (!r)
-		r = links_create_as(dirfd, temporary, stored, text);
-	if (r)
-		return r;
-	copy_looks(dirfd, stored, temporary, st);
-	if (renameat(dirfd, temporary, dirfd, stored))
-		r = -errno;
-	if (!r && fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
-		r = -errno;
-	if (r)
-		(void)unlinkat(dirfd, temporary, 0);
-	return r;
-}
-
 int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct links_place *here,
 		     const struct links_place *there, char *text)
 {
@@ -87,7 +46,7 @@ int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct 
 	if (!r)
 		r = links_seal(t->keys, t->suite, target, here, there, text);
 	if (!r)
-		r = replace_link(dirfd, here->stored, text, &st);
+		r = links_replace(dirfd, here->stored, text, &st);
 	if (!r)
 		nodes_replaced(t->nodes, node, &st);
 	return r;
@@ -102,12 +61,49 @@ static int prepare_link(struct tree *t, struct move *m)
 	return tree_reseal_link(t, m->node, m->from->dirfd, &here, &there, text);
 }
 
-/* True for a symlink whose text lies in a sidecar. */
-static bool has_sidecar(const struct spot *spot)
+/* *has: it is a symlink whose text lies in a sidecar.  0 or -errno. */
+static int has_sidecar(const struct spot *spot, bool *has)
 {
 	char shown[2]; /* a text that is inline is longer */
+	ssize_t n = readlinkat(spot->dirfd, spot->stored.name, shown, sizeof(shown));
 
-	return readlinkat(spot->dirfd, spot->stored.name, shown, sizeof(shown)) == 1;
+	*has = n == 1;
+	return n < 0 && errno != ENOENT && errno != EINVAL ? -errno : 0;
+}
+
+/*
+ * A second name for the sidecar of a symlink that is about to be overwritten:
+ * to put it back takes no space then.  kept is empty where there is none.
+ */
+static int keep_sidecar(const struct spot *spot, char kept[64])
+{
+	char sidecar[64];
+	uint64_t random;
+	bool has;
+	int r = has_sidecar(spot, &has);
+
+	kept[0] = '\0';
+	if (r || !has)
+		return r;
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	links_sidecar_name(spot->stored.name, sidecar);
+	(void)snprintf(kept, 64, NAMES_TEMPORARY "%016llx", (unsigned long long)random);
+	if (!linkat(spot->dirfd, sidecar, spot->dirfd, kept, 0))
+		return 0;
+	r = errno == ENOENT ? 0 : -errno; /* a damaged one has none */
+	kept[0] = '\0';
+	return r;
+}
+
+static void put_sidecar_back(const struct spot *spot, const char *kept)
+{
+	char sidecar[64];
+
+	links_sidecar_name(spot->stored.name, sidecar);
+	(void)renameat(spot->dirfd, kept, spot->dirfd, sidecar);
+	/* Two names of one file are left as they are. */
+	(void)unlinkat(spot->dirfd, kept, 0);
 }
 
 static int write_sidecar(const struct spot *spot, const char *text)
@@ -122,10 +118,11 @@ static int write_sidecar(const struct spot *spot, const char *text)
 static int carry_sidecar(const struct spot *from, const struct spot *to)
 {
 	char text[LINKS_TEXT_MAX + 1];
-	int r;
+	bool has;
+	int r = has_sidecar(from, &has);
 
-	if (!has_sidecar(from))
-		return 0;
+	if (r || !has)
+		return r;
 	r = links_read(from->dirfd, from->stored.name, text);
 	if (!r)
 		r = write_sidecar(to, text);
@@ -282,21 +279,31 @@ static bool read_record_at(struct tree *t, const struct spot *spot,
 /* The system call, for a symlink with its sidecar. */
 static int move_entry(const struct move *m, unsigned int flags)
 {
-	char replaced[LINKS_TEXT_MAX + 1];
 	bool is_link = S_ISLNK(m->st.st_mode);
-	bool keeps = is_link && has_sidecar(m->to);
-	int r = keeps ? links_read(m->to->dirfd, m->to->stored.name, replaced) : 0;
+	char kept[64] = "";
+	int r = is_link ? keep_sidecar(m->to, kept) : 0;
 
-	keeps = keeps && !r;
-	r = is_link ? carry_sidecar(m->from, m->to) : 0;
+	if (!r && is_link)
+		r = carry_sidecar(m->from, m->to);
 	if (!r && renameat2(m->from->dirfd, m->from->stored.name, m->to->dirfd, m->to->stored.name,
 			    flags))
 		r = -errno;
-	if (r && keeps)
-		(void)write_sidecar(m->to, replaced);
+	if (r && kept[0])
+		put_sidecar_back(m->to, kept);
 	else if (r && is_link)
-		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
+		links_sidecar_tidy(m->to->dirfd, m->to->stored.name);
+	else if (kept[0])
+		(void)unlinkat(m->to->dirfd, kept, 0);
 	return r;
+}
+
+/* Nothing came to where it was prepared for; what is there keeps what is its own. */
+static void forget_place(const struct spot *spot, bool exists, const struct stat *there)
+{
+	if (!exists)
+		names_sidecar_remove(spot->dirfd, spot->stored.name);
+	if (!exists || !special_is(there->st_mode))
+		special_forget(spot->dirfd, spot->stored.name);
 }
 
 /* Move one entry, over another one if there is one. */
@@ -315,13 +322,11 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	r = prepare(t, io, m);
 	if (!r && flags & RENAME_WHITEOUT)
 		r = tree_allow_special(t, m->from, S_IFCHR, 0);
-	if (r)
-		return r;
-	if (exists) {
+	if (!r && exists) {
 		replaced = nodes_find(t->nodes, there, m->to->dir, m->to->stored.name);
 		tree_hold(replaced, m->to, there);
 	}
-	if (exists && S_ISDIR(m->st.st_mode)) {
+	if (!r && exists && S_ISDIR(m->st.st_mode)) {
 		known = read_record_at(t, m->to, &record);
 		r = make_way(t, m->to, there);
 	}
@@ -331,10 +336,7 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 			put_record_back(t, m->to, &record);
 	}
 	if (r) {
-		if (!exists) {
-			names_sidecar_remove(m->to->dirfd, m->to->stored.name);
-			special_forget(m->to->dirfd, m->to->stored.name);
-		}
+		forget_place(m->to, exists, there);
 		if (flags & RENAME_WHITEOUT && !special_is(m->st.st_mode))
 			special_forget(m->from->dirfd, m->from->stored.name);
 		goto out;
@@ -350,8 +352,8 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	}
 	if (exists && special_is(there->st_mode) && !special_is(m->st.st_mode))
 		special_forget(m->to->dirfd, m->to->stored.name);
-	if (exists && S_ISLNK(there->st_mode) && !has_sidecar(m->to))
-		links_sidecar_remove(m->to->dirfd, m->to->stored.name);
+	if (exists && S_ISLNK(there->st_mode))
+		links_sidecar_tidy(m->to->dirfd, m->to->stored.name);
 	if (exists)
 		tree_forget_name(t, replaced, m->to, there);
 	conclude(t, m);
@@ -366,9 +368,11 @@ static int rename_at(struct tree *t, struct io *io, struct spot *from, const str
 {
 	struct move m = { .from = from, .to = to, .st = *st, .caller = caller };
 	struct stat there;
-	bool exists = !tree_stat_at(t, to->dir, to->dirfd, to->stored.name, &there);
-	int r;
+	int r = tree_stat_at(t, to->dir, to->dirfd, to->stored.name, &there);
+	bool exists = !r;
 
+	if (r && r != -ENOENT)
+		return r;
 	if (same_spot(from, to))
 		return flags & RENAME_NOREPLACE ? -EEXIST : 0;
 	if (exists && there.st_ino == st->st_ino && there.st_dev == st->st_dev)
@@ -396,10 +400,15 @@ static int exchange_sidecars(const struct spot *a, bool in_a, const struct spot 
 
 static int exchange_entries(const struct spot *a, const struct spot *b)
 {
-	bool in_a = has_sidecar(a);
-	bool in_b = has_sidecar(b);
-	int r = exchange_sidecars(a, in_a, b, in_b);
+	bool in_a;
+	bool in_b;
+	int r = has_sidecar(a, &in_a);
 
+	if (!r)
+		r = has_sidecar(b, &in_b);
+	if (r)
+		return r;
+	r = exchange_sidecars(a, in_a, b, in_b);
 	if (!r && renameat2(a->dirfd, a->stored.name, b->dirfd, b->stored.name, RENAME_EXCHANGE)) {
 		r = -errno;
 		if (in_a && in_b)
@@ -427,7 +436,10 @@ static int exchange(struct tree *t, struct io *io, struct spot *a, const struct 
 		r = prepare(t, io, &back);
 	if (!r)
 		r = exchange_entries(a, b);
-	if (!r) {
+	if (r) {
+		forget_place(b, true, b_st);
+		forget_place(a, true, a_st);
+	} else {
 		conclude(t, &there);
 		conclude(t, &back);
 		if (!special_is(a_st->st_mode))

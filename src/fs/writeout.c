@@ -83,6 +83,7 @@ static void *run(void *arg)
 {
 	struct writeout *w = arg;
 
+	fdio_stand_apart();
 	w->result = write_out(&w->mount);
 	(void)pthread_kill(w->caller, w->done_signal);
 	return NULL;

@@ -12,6 +12,7 @@ clean() {
 	rm -rf "$work"
 }
 trap clean EXIT
+trap 'exit 1' INT TERM
 cd "$work" || exit 1
 failures=0
 encrypt='encrypt --kdf-memory 64 --kdf-operations 3 --passfile secret'
@@ -192,7 +193,6 @@ same_trees tree place
 ln place/file1 place/other
 run 1 "$encrypt --in-place place/file1"
 says 'it has other names'
-run 1 "encrypt --in-place --cipher xor --key K place/file2"
 
 # ---- how far it is
 run 0 "$encrypt -r --progress=json tree told"
@@ -265,13 +265,18 @@ workers() { # PID: of the engine of this process
 head -c 60000000 /dev/urandom >many
 mkfifo many.in
 # shellcheck disable=SC2086
-"$CRYPTFS" $encrypt --cipher chacha20-poly1305 --processes 2 - many.enc <many.in 2>err &
+"$CRYPTFS" $encrypt --processes 2 --min-processes 2 - many.enc <many.in 2>err &
 pid=$!
 killed=0
 {
 	for i in 0 1 2 3 4 5; do
 		dd if=many bs=1M skip=$((i * 10)) count=10 status=none
-		for worker in $(workers $pid); do
+		for _ in {1..600}; do # they come again
+			found=$(workers $pid)
+			[ -z "$found" ] || break
+			sleep 0.1
+		done
+		for worker in $found; do
 			kill -KILL "$worker" 2>/dev/null && killed=$((killed + 1))
 		done
 	done
@@ -282,6 +287,43 @@ wait $pid || fail "with dying workers: $(cat err)"
 grep -q 'worker died of signal 9' err || fail "no word of dead workers: $(cat err)"
 run 0 "$decrypt many.enc many.dec"
 cmp -s many many.dec || fail "workers that died left a mark"
+
+# ---- xor where a file lies, window by window
+has_undo() {
+	ls -A | grep -q '^\.cryptfs-undo\.'
+}
+xor='encrypt --cipher xor --key Key'
+run 0 "$xor many many.xor"
+cp many inside && touch -d '2003-03-03 03:03:03.5' inside
+inode=$(stat -c '%i %y' inside)
+run 0 "$xor --in-place inside"
+cmp -s inside many.xor || fail "xor in place"
+[ "$(stat -c '%i %y' inside)" = "$inode" ] || fail "xor in place: another file or time"
+run 1 "$xor --in-place --resume inside"
+says 'nothing to resume'
+for _ in {1..50}; do
+	cp many inside
+	# shellcheck disable=SC2086
+	"$CRYPTFS" $xor --in-place inside 2>err &
+	pid=$!
+	while kill -0 $pid 2>/dev/null && ! has_undo; do
+		sleep 0.01
+	done
+	kill -KILL $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	! has_undo || break # else it was quicker
+done
+run 1 "$xor --in-place inside"
+says 'an earlier run did a part of it'
+run 4 "encrypt --cipher xor --key Other --in-place --resume inside"
+says 'another key was used'
+run 0 "$xor --in-place --resume inside"
+cmp -s inside many.xor || fail "xor in place after a death"
+[ -z "$(find . -name '.cryptfs-*')" ] || fail "it left: $(find . -name '.cryptfs-*')"
+cp -a tree xplace
+run 0 "$xor --in-place -r xplace"
+run 0 "$xor --in-place -r xplace"
+same_trees tree xplace
 
 # ---- how many workers
 run 0 "$encrypt --processes 3 --min-processes 3 many many.3"

@@ -56,7 +56,8 @@ def new_vault():
 class Mount:
     """cryptfs-mount in the foreground; it has to clear away a dead mount by itself."""
 
-    def __init__(self, before=(), options=(), pid=None, passfile=PASSFILE, may_say=()):
+    def __init__(self, before=(), options=(), pid=None, passfile=PASSFILE, may_say=(),
+                 until=None):
         self.may_say = ["; unmounting it", "uses the xor cipher", *may_say]
         self.log = open(os.path.join(WORK, "log"), "w+b")
         self.process = subprocess.Popen(
@@ -64,11 +65,20 @@ class Mount:
              ",".join(["passfile=" + passfile, *OPTIONS, *options])],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.pid = pid or (lambda: self.process.pid)
+        self.await_state(self.answers if until is None else until)
+
+    def await_state(self, reached):
         end = time.monotonic() + LIMIT
-        while not self.answers():
+        while not reached():
             want(self.process.poll() is None, "no mount: " + self.said())
             want(time.monotonic() < end, "the mount does not come")
             time.sleep(0.001)
+
+    @staticmethod
+    def is_listed():
+        """As long as it is to be died early, it is not to be asked."""
+        with open("/proc/self/mountinfo") as f:
+            return any(line.split()[4] == MNT for line in f)
 
     @staticmethod
     def answers():
@@ -248,3 +258,9 @@ def remove(path):
         os.rmdir(path)
     else:
         os.unlink(path)
+
+
+def detach():
+    """A dead mount, so that the next one is not taken for it."""
+    subprocess.run(["umount", MNT] if os.geteuid() == 0 else ["fusermount3", "-u", MNT],
+                   check=True)

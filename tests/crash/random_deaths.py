@@ -344,6 +344,15 @@ def hear(writers):
     return done
 
 
+def early_deaths(n, rng):
+    """While a mount comes, when the mount process asks itself whether it is there."""
+    for _ in range(n):
+        mount = Mount(options=["workers=0"], until=Mount.is_listed)
+        time.sleep(rng.uniform(0, 0.003))
+        mount.kill()
+        crashing.detach()
+
+
 WAYS = [["workers=auto"], ["workers=0"], ["workers=2", "strict"]]
 
 
@@ -378,6 +387,7 @@ def main():
     crashing.new_vault()
     writers = [start(Writer(i, seed)) for i in range(count)]
     try:
+        early_deaths(n, random.Random(seed))
         rounds(n, random.Random(seed), writers)
     except Wrong as e:
         sys.exit("FAILED (seed %d): %s" % (seed, e))

@@ -21,9 +21,9 @@ workers() {
 	cat "/proc/$zygote/task/$zygote/children"
 }
 
-counter() { # NAME: of the workers
+counter() { # NAME [PART]: of the workers, or of another part
 	"$CRYPTFS" status --json "$mnt" | python3 -c 'import json, sys
-print(json.load(sys.stdin)["workers"][sys.argv[1]])' "$1"
+print(json.load(sys.stdin)[sys.argv[2]][sys.argv[1]])' "$1" "${2:-workers}"
 }
 
 back_at_size() {
@@ -111,13 +111,14 @@ end() {
 
 mkdir "$work/sums"
 head -c 8M /dev/urandom >"$work/noise"
-tar -C "$here/../.." -cf "$work/tree.tar" src docs
+tar -C "$here/.." -cf "$work/tree.tar" .
 for i in $(seq 24); do
 	head -c $((i * 40000)) /dev/urandom >"$work/sums/$i"
 	md5sum <"$work/sums/$i" >"$work/sums/$i.md5"
 done
 
-new_vault
+# The slowest cipher, so that many die at a task.
+new_vault --cipher chacha20-poly1305
 
 for options in workers=2 workers=2,strict; do
 	step "$options: a worker is killed every 50 ms"
@@ -128,7 +129,7 @@ for options in workers=2 workers=2,strict; do
 	: >"$work/killed"
 	kill_workers &
 	loads=($!)
-	for load in verify unpack checksums; do
+	for load in verify unpack checksums write_and_read; do
 		again "$load" &
 		loads+=($!)
 	done
@@ -139,7 +140,7 @@ for options in workers=2 workers=2,strict; do
 		wait "$pid" || fail "see above"
 	done
 	[ -s "$work/killed" ] || fail "nobody was there to be killed"
-	echo "   killed: $(wc -l <"$work/killed"), found dead: $(counter died)"
+	echo "   killed: $(wc -l <"$work/killed"), of them at a task: $(counter repaired tasks)"
 	back_at_size
 	end
 done

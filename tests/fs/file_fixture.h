@@ -90,6 +90,7 @@ static inline uint64_t backing_size(int backing)
 /* All bytes of a backing file, in another one; not in our memory, where sanitizers would look. */
 struct backup {
 	int fd; /* 0: none yet */
+	size_t size;
 };
 
 static inline void backing_copy(int from, int to)
@@ -108,6 +109,7 @@ static inline void backing_save(int backing, struct backup *to)
 	if (!to->fd)
 		to->fd = backing_new();
 	backing_copy(backing, to->fd);
+	to->size = (size_t)backing_size(backing);
 }
 
 /* Holes come back as holes do: as zeros. */

@@ -117,6 +117,8 @@ void same_handle(struct world *w, const struct handle *h)
 	struct stat st[SIDES];
 	off_t at[SIDES];
 
+	if (known_stale(h))
+		return;
 	for (int side = MOUNT; side < SIDES; side++) {
 		if (fstat(h->fd[side], &st[side]))
 			diverge(w, "fstat on the %s side: %s", side == MOUNT ? "mount's" : "plain",

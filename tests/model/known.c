@@ -7,6 +7,7 @@
 #include "model.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 struct known {
@@ -49,4 +50,12 @@ mode_t known_mode(const struct world *w, mode_t mode)
 	bool no_right = S_ISREG(mode) && !(mode & S_IXGRP);
 
 	return w->o->users && no_right ? mode & ~(mode_t)S_ISGID : mode;
+}
+
+bool known_stale(const struct handle *h)
+{
+	struct stat st;
+
+	return h->type == S_IFREG && h->flags & O_PATH && !fstat(h->fd[PLAIN], &st) &&
+	       st.st_nlink == 0;
 }

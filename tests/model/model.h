@@ -132,6 +132,9 @@ bool known_answer(const struct world *w, int error);
 /* A chown that changes neither takes set-id bits away on ext4; FUSE is not told of it. */
 bool chown_of_nothing(uid_t uid, gid_t gid);
 
+/* A regular file held with O_PATH only may answer ESTALE once it has no name. */
+bool known_stale(const struct handle *h);
+
 /*
  * With writeback the kernel may tell the time of a write before it writes the
  * page (because of a rename, a link or an attribute in between): the page then

@@ -315,6 +315,14 @@ struct handle *pick_handle(struct world *w, bool want_file)
 
 		if (h->fd[MOUNT] < 0 || (want_file && (h->type != S_IFREG || (h->flags & O_PATH))))
 			continue;
+		if (known_stale(h)) {
+			close_handle(h);
+			continue;
+		}
+		if (known_stale(h)) {
+			close_handle(h);
+			continue;
+		}
 		w->subject = h->type;
 		return h;
 	}
