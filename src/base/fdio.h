@@ -48,6 +48,12 @@ ssize_t fdio_read_all(int fd, void *data, size_t size);
 void fdio_stand_apart(void);
 
 /*
+ * openat(2) of what is only looked at: reading leaves the access time alone
+ * where we may ask for that.
+ */
+int fdio_openat_quietly(int dirfd, const char *name, int flags);
+
+/*
  * Open the directory dirfd (which may be O_PATH) itself, for reading; takes no
  * right to search it, as opening "." in it would.  A descriptor or -errno.
  */

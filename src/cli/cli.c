@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "engine/engine.h"
 #include "fs/vault_config.h"
 #include "fs/vault_kdf.h"
 
@@ -203,6 +204,20 @@ int cli_kdf_memory(const char *mebibytes, struct vault_kdf *kdf)
 				VAULT_CONFIG_KDF_MEMORY_MAX >> 20, &kdf->memory);
 
 	kdf->memory <<= 20;
+	return status;
+}
+
+int cli_workers(const char *text, int *workers)
+{
+	uint64_t n;
+	int status;
+
+	*workers = ENGINE_WORKERS_AUTO;
+	if (!strcmp(text, "auto"))
+		return STATUS_OK;
+	status = cli_number("--workers", text, 0, ENGINE_MAX_WORKERS, &n);
+	if (!status)
+		*workers = (int)n;
 	return status;
 }
 

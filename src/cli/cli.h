@@ -29,6 +29,7 @@ extern const struct command cli_header;
 extern const struct command cli_info;
 extern const struct command cli_bench;
 extern const struct command cli_status;
+extern const struct command cli_fsck;
 extern const struct command cli_encrypt;
 extern const struct command cli_decrypt;
 
@@ -74,6 +75,9 @@ int cli_number(const char *option, const char *text, uint64_t min, uint64_t max,
 /* --kdf-memory and --kdf-operations: 0, or the exit status, said already. */
 int cli_kdf_memory(const char *mebibytes, struct vault_kdf *kdf);
 int cli_kdf_operations(const char *operations, struct vault_kdf *kdf);
+
+/* --workers, auto or a number: 0, or the exit status, said already. */
+int cli_workers(const char *text, int *workers);
 
 /* The name in the NULL-ended list that is nearest to word; NULL if none is near. */
 const char *cli_nearest(const char *word, const char *const *names);

@@ -23,7 +23,7 @@ static int open_file(int dirfd, int access, int *fd)
 {
 	struct stat st;
 
-	*fd = openat(dirfd, DIRREC_FILE, access | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	*fd = fdio_openat_quietly(dirfd, DIRREC_FILE, access | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (*fd < 0 && errno == ENOENT)
 		return DIRREC_MISSING;
 	if (*fd < 0) /* a symlink; a socket or a FIFO; a directory */
@@ -58,14 +58,17 @@ static int read_file(int dirfd, const struct keyring *keys, struct format_dir_re
 }
 
 /* 0, DIRREC_* or -errno; where there can be no attribute it is missing. */
-static int read_xattr(int self, const struct keyring *keys, struct format_dir_record *record)
+static int read_xattr(int self, const struct keyring *keys, struct format_dir_record *record,
+		      bool *possible)
 {
 	uint8_t raw[FORMAT_DIR_RECORD_SIZE];
 	ssize_t size;
 
+	*possible = self >= 0;
 	if (self < 0)
 		return DIRREC_MISSING;
 	size = fgetxattr(self, DIRREC_XATTR, raw, sizeof(raw));
+	*possible = size >= 0 || errno != EOPNOTSUPP;
 	if (size < 0 && (errno == ENODATA || errno == EOPNOTSUPP))
 		return DIRREC_MISSING;
 	if (size < 0 && errno != ERANGE)
@@ -147,20 +150,43 @@ static int choose(int file, int xattr, const struct format_dir_record *second,
 	return file == DIRREC_DAMAGED || xattr == DIRREC_DAMAGED ? DIRREC_DAMAGED : DIRREC_MISSING;
 }
 
+static int read_both(int dirfd, int self, const struct keyring *keys, struct dirrec_copies *copies,
+		     struct format_dir_record *record)
+{
+	struct format_dir_record second;
+	int r;
+
+	copies->file = read_file(dirfd, keys, record);
+	copies->xattr = read_xattr(self, keys, &second, &copies->xattr_is_possible);
+	r = choose(copies->file, copies->xattr, &second, record);
+	copies->conflict = copies->file == 0 && copies->xattr == 0 && r;
+	copies->differ = copies->file == 0 && copies->xattr == 0 &&
+			 memcmp(record, &second, sizeof(second)) != 0;
+	return r;
+}
+
+int dirrec_inspect(int dirfd, const struct keyring *keys, struct dirrec_copies *copies,
+		   struct format_dir_record *record)
+{
+	int self = fdio_open_dir(dirfd);
+	int r = read_both(dirfd, self, keys, copies, record);
+
+	fdio_close(self);
+	return r;
+}
+
 int dirrec_read(int dirfd, const struct keyring *keys, bool read_only,
 		struct format_dir_record *record)
 {
 	int self = fdio_open_dir(dirfd);
-	struct format_dir_record first;
-	struct format_dir_record second;
-	int file = read_file(dirfd, keys, &first);
-	int xattr = read_xattr(self, keys, &second);
-	int r = choose(file, xattr, &second, &first);
+	struct dirrec_copies copies;
+	struct format_dir_record found;
+	int r = read_both(dirfd, self, keys, &copies, &found);
 
 	if (r == 0) {
-		*record = first;
-		if (!read_only && (file > 0 || xattr > 0))
-			repair(dirfd, self, keys, record, file == 0);
+		*record = found;
+		if (!read_only && (copies.file > 0 || copies.xattr > 0))
+			repair(dirfd, self, keys, record, copies.file == 0);
 	}
 	fdio_close(self);
 	return r;

@@ -32,6 +32,19 @@ enum {
 int dirrec_read(int dirfd, const struct keyring *keys, bool read_only,
 		struct format_dir_record *record);
 
+/* What became of each copy: 0, DIRREC_* or -errno; and of the two of them. */
+struct dirrec_copies {
+	int file;
+	int xattr;
+	bool xattr_is_possible; /* the backing filesystem has attributes */
+	bool differ;		/* both are good, and not the same */
+	bool conflict;		/* and speak of different directories */
+};
+
+/* As dirrec_read with read_only; copies tells how it came to its answer. */
+int dirrec_inspect(int dirfd, const struct keyring *keys, struct dirrec_copies *copies,
+		   struct format_dir_record *record);
+
 /*
  * Write both copies: a new one with O_EXCL, an existing one by overwriting it
  * in place; never through throw-away names.  *in_xattr tells whether the

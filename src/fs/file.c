@@ -22,7 +22,7 @@ static bool is_xor(const struct file *f)
 	return f->store->suite == CIPHER_XOR;
 }
 
-static struct file *file_new(const struct store *store, int fd, bool writable)
+struct file *file_new(const struct store *store, int fd, bool writable)
 {
 	struct file *f = calloc(1, sizeof(*f));
 
@@ -112,6 +112,11 @@ static int load_xor(struct file *f)
 	return 0;
 }
 
+int file_load(struct file *f, struct io *io)
+{
+	return is_xor(f) ? load_xor(f) : header_load(f, io);
+}
+
 int file_open(const struct store *store, struct io *io, int fd, bool writable, bool trusted,
 	      struct file **out)
 {
@@ -121,7 +126,7 @@ int file_open(const struct store *store, struct io *io, int fd, bool writable, b
 	*out = NULL;
 	if (!f)
 		return -ENOMEM;
-	r = is_xor(f) ? load_xor(f) : header_load(f, io);
+	r = file_load(f, io);
 	if (r) {
 		file_close(f);
 		return r;

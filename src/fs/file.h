@@ -47,6 +47,37 @@ int file_create(const struct store *store, struct io *io, int fd,
 int file_open(const struct store *store, struct io *io, int fd, bool writable, bool trusted,
 	      struct file **out);
 
+/* What a check wants to know of a file, sound or not. */
+struct file_state {
+	bool damaged;	      /* file_open refuses it */
+	bool slot_is_damaged; /* a header slot that was written does not authenticate */
+	bool is_small;
+	uint32_t flags;	       /* of the current slot */
+	bool is_bound_twice;   /* by the current slot */
+	uint64_t length;       /* bytes that file_read knows of */
+	uint64_t sealed;       /* length that the header claims; exact unless DIRTY */
+	uint64_t backing_size; /* bytes of the backing file */
+};
+
+/*
+ * Open a content file, for reading only, as far as it can be: what of a file
+ * that file_open refuses still authenticates, file_read gives.  fd is the
+ * file's from now on, also on failure.  0; FILE_DAMAGED when no header says
+ * whose it is, then *state has the backing size only; or -errno.
+ */
+int file_open_anyhow(const struct store *store, struct io *io, int fd, struct file_state *state,
+		     struct file **out);
+
+/* Write the header anew, in place of the slot that is not current.  Times stay. */
+int file_renew_header(struct file *f, struct io *io);
+
+/*
+ * Whether the block at offset and all up to *end are holes of the backing
+ * file, too, and need not be read to know that they are zeros.  offset is the
+ * first byte of a group of blocks, and so is *end unless it is the file's.
+ */
+bool file_skip_hole(struct file *f, uint64_t offset, uint64_t *end);
+
 /* Wipe and close.  NULL is fine. */
 void file_close(struct file *f);
 

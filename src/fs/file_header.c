@@ -306,6 +306,7 @@ int header_load(struct file *f, struct io *io)
 	r = decode_slots(f, io, headers, &valid);
 	if (r)
 		return r;
+	f->valid = valid;
 	f->current = valid == 3 ? headers[1].sequence > headers[0].sequence : valid == 2;
 	take_header(f, &headers[f->current], f->current);
 	f->last_sequence = f->header.sequence;

@@ -23,6 +23,7 @@ struct file {
 	int current;			    /* 0 or 1 */
 	uint64_t last_sequence;		    /* the highest of both slots */
 	uint64_t length;		    /* plaintext bytes */
+	unsigned int valid;		    /* a bit for each slot that authenticates */
 	bool small;			    /* content lies in the header page */
 	bool suspect; /* a writer died: which half of an entry opens is not known */
 	bool barrier; /* DIRTY may not be durable yet: sync before a new size */
@@ -45,6 +46,13 @@ static inline size_t block_size(uint64_t index, uint64_t length)
 
 	return left < FORMAT_BLOCK_SIZE ? (size_t)left : FORMAT_BLOCK_SIZE;
 }
+
+/* file.c */
+
+/* A struct file of fd, which is taken in any case; NULL without memory. */
+struct file *file_new(const struct store *store, int fd, bool writable);
+/* Find out what is in it, by its header if it has one: 0, FILE_DAMAGED or -errno. */
+int file_load(struct file *f, struct io *io);
 
 /* file_header.c */
 

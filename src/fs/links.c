@@ -5,18 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
-#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/fdio.h"
 #include "fs/base64.h"
 #include "fs/box.h"
 #include "fs/names.h"
 #include "fs/sidecar.h"
 
-#define IN_SIDECAR     "@" /* no base64, so no seal can look like it */
-#define SIDECAR_PREFIX "link."
+#define IN_SIDECAR "@" /* no base64, so no seal can look like it */
 
 enum {
 	LABEL_SIZE = 4,
@@ -125,8 +127,8 @@ void links_sidecar_name(const char *stored, char name[64])
 
 	(void)crypto_generichash(hash, sizeof(hash), (const uint8_t *)stored, strlen(stored), NULL,
 				 0);
-	memcpy(name, SIDECAR_PREFIX, sizeof(SIDECAR_PREFIX) - 1);
-	base64_encode(hash, sizeof(hash), name + sizeof(SIDECAR_PREFIX) - 1);
+	memcpy(name, LINKS_SIDECAR, sizeof(LINKS_SIDECAR) - 1);
+	base64_encode(hash, sizeof(hash), name + sizeof(LINKS_SIDECAR) - 1);
 }
 
 static int make_symlink(const char *target, int dirfd, const char *name)
@@ -175,6 +177,90 @@ int links_create_as(int dirfd, const char *temporary, const char *stored, const 
 int links_create(int dirfd, const char *stored, const char *text)
 {
 	return links_create_as(dirfd, stored, stored, text);
+}
+
+/* The value of one attribute goes to path; what cannot be kept is lost. */
+static void copy_one(const char *from, const char *to, const char *name)
+{
+	ssize_t size = getxattr(from, name, NULL, 0);
+	uint8_t *value = size < 0 ? NULL : malloc((size_t)size + 1);
+
+	if (value) {
+		size = getxattr(from, name, value, (size_t)size);
+		if (size >= 0)
+			(void)setxattr(to, name, value, (size_t)size, 0);
+	}
+	free(value);
+}
+
+static void copy_all(const char *from, const char *to)
+{
+	ssize_t size = listxattr(from, NULL, 0);
+	char *list = size > 0 ? malloc((size_t)size) : NULL;
+
+	if (!list)
+		return;
+	size = listxattr(from, list, (size_t)size);
+	for (char *name = list; name < list + size; name += strlen(name) + 1)
+		copy_one(from, to, name);
+	free(list);
+}
+
+static void copy_attributes(int dirfd, const char *from, const char *to)
+{
+	int from_fd = openat(dirfd, from, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int to_fd = openat(dirfd, to, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char from_path[32];
+	char to_path[32];
+
+	(void)snprintf(from_path, sizeof(from_path), "/proc/self/fd/%d", from_fd);
+	(void)snprintf(to_path, sizeof(to_path), "/proc/self/fd/%d", to_fd);
+	if (from_fd >= 0 && to_fd >= 0)
+		copy_all(from_path, to_path);
+	fdio_close(to_fd);
+	fdio_close(from_fd);
+}
+
+/* The new symlink looks like the old one: best effort, it is its content that counts. */
+static void copy_looks(int dirfd, const char *old, const char *name, const struct stat *st)
+{
+	const struct timespec times[2] = { st->st_atim, st->st_mtim };
+
+	copy_attributes(dirfd, old, name);
+	(void)!fchownat(dirfd, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
+	(void)utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW);
+}
+
+int links_replace(int dirfd, const char *stored, const char *text, struct stat *st)
+{
+	char temporary[NAMES_STORED_MAX + 1];
+	int r = names_temporary(temporary);
+
+	if (!r)
+		r = links_create_as(dirfd, temporary, stored, text);
+	if (r)
+		return r;
+	copy_looks(dirfd, stored, temporary, st);
+	if (renameat(dirfd, temporary, dirfd, stored))
+		r = -errno;
+	links_sidecar_tidy(dirfd, stored); /* the text that went may have needed one */
+	if (!r && fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
+		r = -errno;
+	if (r)
+		(void)unlinkat(dirfd, temporary, 0);
+	return r;
+}
+
+bool links_has_sidecar(int dirfd, const char *stored)
+{
+	char shown[2]; /* a text that is inline is longer */
+
+	return readlinkat(dirfd, stored, shown, sizeof(shown)) == 1;
+}
+
+bool links_has_two_seals(const char *text)
+{
+	return strchr(text, '.') != NULL;
 }
 
 static int read_sidecar(int dirfd, const char *stored, char *text)

@@ -12,8 +12,10 @@
 #ifndef FS_LINKS_H
 #define FS_LINKS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "engine/keys.h"
 #include "fs/format.h"
@@ -24,6 +26,9 @@ enum {
 	/* Two base64url seals of the longest target and a dot. */
 	LINKS_TEXT_MAX = 2 * ((12 + 16 + LINKS_PLAIN_MAX + 2) / 3 * 4) + 1,
 };
+
+/* How the names of sidecars begin. */
+#define LINKS_SIDECAR "link."
 
 enum {
 	LINKS_DAMAGED = 1,
@@ -64,6 +69,18 @@ int links_create(int dirfd, const char *stored, const char *text);
  * now: 0 or -errno (-EEXIST: there is something called `temporary`).
  */
 int links_create_as(int dirfd, const char *temporary, const char *stored, const char *text);
+
+/*
+ * Put a symlink that reads as text in the place of `stored`, whose looks are
+ * *st and stay; its inode is a new one, which *st becomes.  0 or -errno.
+ */
+int links_replace(int dirfd, const char *stored, const char *text, struct stat *st);
+
+/* True for a symlink whose text lies in a sidecar. */
+bool links_has_sidecar(int dirfd, const char *stored);
+
+/* True for a text that is valid under two names: while it is being renamed. */
+bool links_has_two_seals(const char *text);
 
 /*
  * Read the text of the symlink `stored` in dirfd, from the sidecar if it has

@@ -581,6 +581,9 @@ static void look_at_mount(struct mount *m)
 	void *seen = NULL;
 	pthread_t thread;
 
+	/* Only where it matters: meanwhile the mount is busy, and may be unmounted by now. */
+	if (m->bdi.read_ahead < 0)
+		return;
 	if (!pthread_create(&thread, NULL, look, m) && !pthread_join(thread, &seen) && seen)
 		bdi_widen(&m->bdi);
 }

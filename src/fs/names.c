@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "fs/base64.h"
@@ -47,6 +49,17 @@ static void hashed_name(const char *prefix, const void *bytes, size_t size, char
 static bool starts_with(const char *s, const char *prefix)
 {
 	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+int names_temporary(char name[NAMES_STORED_MAX + 1])
+{
+	uint64_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	(void)snprintf(name, NAMES_STORED_MAX + 1, NAMES_TEMPORARY "%016llx",
+		       (unsigned long long)random);
+	return 0;
 }
 
 /* True if a plain name is one that a directory may hold. */
@@ -93,7 +106,7 @@ static bool is_hashed_name(const char *name, const char *prefix, const char *suf
 	       base64_decode(name + size, HASH_TEXT_SIZE, hash, sizeof(hash), &size) == 0;
 }
 
-static bool is_ours(const char *stored)
+bool names_are_ours(const char *stored)
 {
 	return strcmp(stored, DIRREC_FILE) == 0 || starts_with(stored, NAMES_TEMPORARY) ||
 	       is_hashed_name(stored, LONG_PREFIX, SIDECAR_SUFFIX) ||
@@ -118,7 +131,7 @@ int names_decode(const struct keyring *keys, const uint8_t dir_id[FORMAT_DIR_ID_
 	uint8_t sealed[SHORT_SEALED_MAX];
 	size_t sealed_size;
 
-	if (is_ours(stored))
+	if (names_are_ours(stored))
 		return NAMES_OURS;
 	if (is_hashed_name(stored, LONG_PREFIX, ""))
 		return NAMES_LONG;
@@ -166,6 +179,11 @@ bool names_is_damaged_show(const char *plain)
 	return starts_with(plain, DAMAGED_PREFIX);
 }
 
+const char *names_damaged_stored(const char *shown)
+{
+	return shown + strlen(DAMAGED_PREFIX);
+}
+
 /* ---- sidecars ---------------------------------------------------------- */
 
 /* stored must be a long name. */
@@ -173,6 +191,15 @@ static void sidecar_name(const char *stored, char name[SIDECAR_NAME_SIZE + 1])
 {
 	memcpy(name, stored, LONG_SIZE);
 	strcpy(name + LONG_SIZE, SIDECAR_SUFFIX);
+}
+
+bool names_sidecar_owner(const char *sidecar, char stored[NAMES_STORED_MAX + 1])
+{
+	if (!is_hashed_name(sidecar, LONG_PREFIX, SIDECAR_SUFFIX))
+		return false;
+	memcpy(stored, sidecar, LONG_SIZE);
+	stored[LONG_SIZE] = '\0';
+	return true;
 }
 
 int names_sidecar_write(int dirfd, const struct names_stored *stored)

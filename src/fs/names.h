@@ -37,6 +37,9 @@ enum {
 /* How the names of files that are being made begin; left over, they are ours. */
 #define NAMES_TEMPORARY ".cryptfs-tmp."
 
+/* Such a name, not used before: 0 or -errno. */
+int names_temporary(char name[NAMES_STORED_MAX + 1]);
+
 /* How the names of the markers of special.h begin. */
 #define NAMES_MARKER "node."
 
@@ -58,6 +61,9 @@ int names_encode(const struct keyring *keys, const uint8_t dir_id[FORMAT_DIR_ID_
 int names_decode(const struct keyring *keys, const uint8_t dir_id[FORMAT_DIR_ID_SIZE],
 		 const char *stored, char plain[NAMES_PLAIN_MAX + 1]);
 
+/* True for what names_decode calls NAMES_OURS. */
+bool names_are_ours(const char *stored);
+
 /* Decode the content of a sidecar of stored: 0, NAMES_DAMAGED or -errno. */
 int names_decode_long(const struct keyring *keys, const uint8_t dir_id[FORMAT_DIR_ID_SIZE],
 		      const char *stored, const uint8_t *sealed, size_t sealed_size,
@@ -69,6 +75,8 @@ int names_decode_long(const struct keyring *keys, const uint8_t dir_id[FORMAT_DI
  */
 void names_show_damaged(const char *stored, char shown[NAMES_PLAIN_MAX + 1]);
 bool names_is_damaged_show(const char *plain);
+/* The stored name in such a name, if it is there. */
+const char *names_damaged_stored(const char *shown);
 
 /* ---- sidecars ---------------------------------------------------------- */
 
@@ -78,6 +86,9 @@ bool names_is_damaged_show(const char *plain);
  * a name that is not long.
  */
 int names_sidecar_write(int dirfd, const struct names_stored *stored);
+
+/* The stored name that a sidecar, long.HASH.name, belongs to; false: it is none. */
+bool names_sidecar_owner(const char *sidecar, char stored[NAMES_STORED_MAX + 1]);
 
 /* Remove the sidecar of a stored name if it is long; last.  Errors: none. */
 void names_sidecar_remove(int dirfd, const char *stored);

@@ -22,7 +22,7 @@ static int open_regular(int dirfd, const char *name, int *fd)
 	struct stat st;
 	int r = 0;
 
-	*fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	*fd = fdio_openat_quietly(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (*fd < 0) /* no file; a symlink; a socket */
 		return errno == ENOENT || errno == ELOOP || errno == ENXIO ? SIDECAR_DAMAGED
 									   : -errno;

@@ -20,7 +20,7 @@ enum {
 	MARKER_NAME_SIZE = 64,
 };
 
-static void marker_name(const char *stored, char name[MARKER_NAME_SIZE])
+void special_marker_name(const char *stored, char name[MARKER_NAME_SIZE])
 {
 	uint8_t hash[32];
 
@@ -73,7 +73,7 @@ int special_allow(int dirfd, const struct keyring *keys, const struct special *s
 	size_t n;
 	int r;
 
-	marker_name(s->stored, name);
+	special_marker_name(s->stored, name);
 	mac_of(keys, s, macs);
 	r = read_marker(dirfd, name, macs + MAC_SIZE, &n);
 	if (r || holds(macs + MAC_SIZE, n, macs))
@@ -89,16 +89,37 @@ int special_is_allowed(int dirfd, const struct keyring *keys, const struct speci
 	size_t n;
 	int r;
 
-	marker_name(s->stored, name);
+	special_marker_name(s->stored, name);
 	mac_of(keys, s, mac);
 	r = read_marker(dirfd, name, macs, &n);
 	return r ? r : holds(macs, n, mac);
+}
+
+bool special_is_allowed_twice(int dirfd, const struct keyring *keys, const struct special *s)
+{
+	char name[MARKER_NAME_SIZE];
+	uint8_t macs[2 * MAC_SIZE];
+	size_t n;
+
+	special_marker_name(s->stored, name);
+	return special_is_allowed(dirfd, keys, s) == 1 && !read_marker(dirfd, name, macs, &n) &&
+	       n > 1;
+}
+
+int special_allow_only(int dirfd, const struct keyring *keys, const struct special *s)
+{
+	char name[MARKER_NAME_SIZE];
+	uint8_t mac[MAC_SIZE];
+
+	special_marker_name(s->stored, name);
+	mac_of(keys, s, mac);
+	return sidecar_write(dirfd, name, mac, sizeof(mac));
 }
 
 void special_forget(int dirfd, const char *stored)
 {
 	char name[MARKER_NAME_SIZE];
 
-	marker_name(stored, name);
+	special_marker_name(stored, name);
 	(void)unlinkat(dirfd, name, 0); /* one that stays allows what is not there */
 }

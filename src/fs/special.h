@@ -42,6 +42,15 @@ int special_allow(int dirfd, const struct keyring *keys, const struct special *s
 /* 1 if there is a marker for it, 0 if not, or -errno. */
 int special_is_allowed(int dirfd, const struct keyring *keys, const struct special *s);
 
+/* Whether its marker allows something else, too: the rest of an exchange. */
+bool special_is_allowed_twice(int dirfd, const struct keyring *keys, const struct special *s);
+
+/* Let its marker allow nothing else: 0 or -errno. */
+int special_allow_only(int dirfd, const struct keyring *keys, const struct special *s);
+
+/* The name of the marker of a stored name. */
+void special_marker_name(const char *stored, char name[64]);
+
 /* Remove the marker of a stored name; after the thing itself. */
 void special_forget(int dirfd, const char *stored);
 

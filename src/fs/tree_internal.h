@@ -112,9 +112,6 @@ int tree_allow_special(struct tree *t, const struct spot *spot, mode_t mode, dev
 
 /* tree_rename.c */
 
-/* A name for something that is being made, which nobody is shown: 0 or -EIO. */
-int tree_temporary_name(char name[NAMES_STORED_MAX + 1]);
-
 /*
  * Seal the symlink at `here` anew, for `there` too unless it is NULL; its
  * backing inode changes, and so does what node stands for.  text has
@@ -122,10 +119,5 @@ int tree_temporary_name(char name[NAMES_STORED_MAX + 1]);
  */
 int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct links_place *here,
 		     const struct links_place *there, char *text);
-
-/* tree_xattr.c */
-
-/* Give the symlink `to` the attributes of the symlink `from`, as far as we may. */
-void tree_copy_attributes(int dirfd, const char *from, const char *to);
 
 #endif /* FS_TREE_INTERNAL_H */

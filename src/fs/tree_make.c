@@ -144,7 +144,7 @@ static int make_dir(struct tree *t, const struct spot *spot, mode_t mode,
 	struct format_dir_record record;
 	struct spot made = *spot;
 	bool in_xattr;
-	int r = tree_temporary_name(made.stored.name);
+	int r = names_temporary(made.stored.name);
 
 	/* Ours to write into until the record is there. */
 	if (!r && mkdirat(made.dirfd, made.stored.name, mode | 0700))

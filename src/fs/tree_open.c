@@ -14,6 +14,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "fs/backing.h"
 
 enum {
 	/* By then the kernel has mostly written the content by itself. */
@@ -24,35 +25,10 @@ enum {
 
 /* ---- the backing file ---------------------------------------------------- */
 
-/* Our own file, whose mode keeps even us out: lift it for the moment. */
-static int open_lifted(const struct location *at, int flags)
-{
-	struct stat st;
-	int fd;
-
-	if (fstatat(at->dirfd, at->name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
-		return -1;
-	if (fchmodat(at->dirfd, at->name, (st.st_mode & 07777) | 0600, AT_SYMLINK_NOFOLLOW))
-		return -1;
-	fd = openat(at->dirfd, at->name, flags);
-	(void)!fchmodat(at->dirfd, at->name, st.st_mode & 07777, AT_SYMLINK_NOFOLLOW);
-	return fd;
-}
-
-/* O_NONBLOCK: a FIFO that somebody put there must not hang us. */
+/* Where the mode of our own file keeps even us out, it is lifted for the moment. */
 static int open_mode(struct tree *t, const struct location *at, int accmode, bool may_lift)
 {
-	int flags = accmode | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd = openat(at->dirfd, at->name, flags | O_NOATIME);
-
-	if (fd < 0 && errno == EPERM)
-		fd = openat(at->dirfd, at->name, flags); /* another owner's */
-	if (fd < 0 && errno == EACCES && may_lift && !t->privileged) {
-		fd = open_lifted(at, flags);
-		if (fd < 0)
-			errno = EACCES;
-	}
-	return fd;
+	return backing_open(at->dirfd, at->name, accmode, may_lift && !t->privileged);
 }
 
 /* 0, FILE_DAMAGED if it is something else, or -errno. */

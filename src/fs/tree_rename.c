@@ -29,49 +29,6 @@ struct move {
 
 /* ---- symlinks ------------------------------------------------------------ */
 
-int tree_temporary_name(char name[NAMES_STORED_MAX + 1])
-{
-	uint64_t random;
-
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	(void)snprintf(name, NAMES_STORED_MAX + 1, NAMES_TEMPORARY "%016llx",
-		       (unsigned long long)random);
-	return 0;
-}
-
-/* The new symlink looks like the old one: best effort, it is its content that counts. */
-static void copy_looks(int dirfd, const char *old, const char *name, const struct stat *st)
-{
-	const struct timespec times[2] = { st->st_atim, st->st_mtim };
-
-	tree_copy_attributes(dirfd, old, name);
-	(void)!fchownat(dirfd, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW);
-	(void)utimensat(dirfd, name, times, AT_SYMLINK_NOFOLLOW);
-}
-
-/* Put a symlink with this text in the place of the one called stored. */
-static int replace_link(int dirfd, const char *stored, const char *text, struct stat *st)
-{
-	char temporary[NAMES_STORED_MAX + 1];
-	int r = tree_temporary_name(temporary);
-
-	if (!r)
-		r = links_create_as(dirfd, temporary, stored, text);
-	if (r)
-		return r;
-	copy_looks(dirfd, stored, temporary, st);
-	if (renameat(dirfd, temporary, dirfd, stored))
-		r = -errno;
-	if (!r && fstatat(dirfd, stored, st, AT_SYMLINK_NOFOLLOW))
-		r = -errno;
-	if (r) {
-		(void)unlinkat(dirfd, temporary, 0);
-		links_sidecar_tidy(dirfd, stored);
-	}
-	return r;
-}
-
 int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct links_place *here,
 		     const struct links_place *there, char *text)
 {
@@ -89,7 +46,7 @@ int tree_reseal_link(struct tree *t, struct node *node, int dirfd, const struct 
 	if (!r)
 		r = links_seal(t->keys, t->suite, target, here, there, text);
 	if (!r)
-		r = replace_link(dirfd, here->stored, text, &st);
+		r = links_replace(dirfd, here->stored, text, &st);
 	if (!r)
 		nodes_replaced(t->nodes, node, &st);
 	return r;

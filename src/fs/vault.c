@@ -53,6 +53,7 @@ struct vault {
 	enum vault_copy current;
 	bool foreign;	   /* the configuration is not that in the vault */
 	uint32_t unlocked; /* id of the slot that opened */
+	struct vault_health health;
 	struct keyring *keys;
 };
 
@@ -583,6 +584,17 @@ static int unlock_any(struct vault *v, const struct vault_secret *secret)
 	return unlock_fitting(v, secret);
 }
 
+static enum vault_copy_state judge(const struct vault *v, enum vault_copy which)
+{
+	const struct copy *copy = &v->copies[which];
+
+	if (copy->state == VAULT_NOT_FOUND)
+		return VAULT_COPY_MISSING;
+	if (copy->state || mac_check(&copy->config, v->keys))
+		return VAULT_COPY_DAMAGED;
+	return which == v->current || !copies_differ(v) ? VAULT_COPY_GOOD : VAULT_COPY_OTHER;
+}
+
 /*
  * Make both files the one that proved true, if this process may write; not if
  * the tree's root says that neither is: one may be all there is of a key.
@@ -599,6 +611,7 @@ static void repair(struct vault *v)
 		return;
 	}
 	v->copies[!v->current] = v->copies[v->current];
+	v->health.repaired = true;
 	log_info("%s: both copies of the configuration are whole again", v->path);
 }
 
@@ -628,6 +641,9 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret)
 		return r;
 	}
 	vault_why_clear();
+	v->health.primary = judge(v, VAULT_PRIMARY);
+	v->health.backup = judge(v, VAULT_BACKUP);
+	v->health.repaired = false;
 	repair(v);
 	return 0;
 }
@@ -784,6 +800,16 @@ void vault_info(const struct vault *v, struct vault_info *info)
 uint32_t vault_unlocked_slot(const struct vault *v)
 {
 	return v->unlocked;
+}
+
+void vault_health(const struct vault *v, struct vault_health *health)
+{
+	*health = v->health;
+}
+
+int vault_fd(const struct vault *v)
+{
+	return v->fd;
 }
 
 const struct keyring *vault_keys(const struct vault *v)

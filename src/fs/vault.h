@@ -172,6 +172,26 @@ const char *vault_why(void);
 
 void vault_info(const struct vault *v, struct vault_info *info);
 
+enum vault_copy_state {
+	VAULT_COPY_GOOD,
+	VAULT_COPY_MISSING,
+	VAULT_COPY_DAMAGED,
+	VAULT_COPY_OTHER, /* whole, but of another time than the one that is used */
+};
+
+/* What the copies of the configuration were like before vault_unlock repaired them. */
+struct vault_health {
+	enum vault_copy_state primary;
+	enum vault_copy_state backup;
+	bool repaired; /* both are as they should be now */
+};
+
+/* Only after vault_unlock. */
+void vault_health(const struct vault *v, struct vault_health *health);
+
+/* VAULT itself, borrowed: what is not in tree/. */
+int vault_fd(const struct vault *v);
+
 /* The derived keys; only after vault_unlock, valid until vault_close. */
 const struct keyring *vault_keys(const struct vault *v);
 

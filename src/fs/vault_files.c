@@ -22,6 +22,11 @@ const char *vault_files_name(enum vault_copy copy)
 	return copy == VAULT_PRIMARY ? "cryptfs.conf" : "cryptfs.conf.bak";
 }
 
+const char *vault_files_temporary(void)
+{
+	return TEMPORARY;
+}
+
 /* ---- reading ----------------------------------------------------------- */
 
 static int unusable(struct vault_config_problem *problem, const char *why)
@@ -74,7 +79,8 @@ static int decode_file(int fd, struct vault_config *config, struct vault_config_
 static int load(int dirfd, const char *name, int flags, struct vault_config *config,
 		struct vault_config_problem *problem)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
+	int fd = fdio_openat_quietly(dirfd, name,
+				     O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
 	int r;
 
 	problem->text[0] = '\0';

@@ -45,6 +45,9 @@ int vault_files_save_path(const char *path, const struct vault_config *config);
  */
 int vault_files_store(int dirfd, const struct vault_config *config, bool create);
 
+/* What an interrupted replacement leaves: "cryptfs.conf.tmp". */
+const char *vault_files_temporary(void);
+
 /* 1 if tree/ is empty or missing, 0, or -errno. */
 int vault_files_tree_is_empty(int dirfd);
 

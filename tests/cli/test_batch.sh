@@ -12,6 +12,7 @@ clean() {
 	rm -rf "$work"
 }
 trap clean EXIT
+trap 'exit 1' INT TERM
 cd "$work" || exit 1
 failures=0
 encrypt='encrypt --kdf-memory 64 --kdf-operations 3 --passfile secret'

@@ -6,6 +6,7 @@ set -u
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/test_encrypt.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
 cd "$work" || exit 1
 failures=0
 kdf='--kdf-memory 64 --kdf-operations 3'

@@ -545,7 +545,7 @@ def full(mount, filler, expected):
         fill(filler + ".ballast", 4 << 20)
     for number, op in enumerate(ops):
         new = wanted(mount, op, cache)
-        for leave in (-1,) if inodes else (0, 3 * 4096, 40 * 4096):
+        for leave in (-1,) if inodes else (0, 40 * 4096):
             top = "%s/full-%d-%d" % (mount, number, leave)
             case = Case(top, op, "full but for %d: %s" % (leave, op.name), False)
             subprocess.check_call(["sync", "-f", os.path.dirname(filler)])

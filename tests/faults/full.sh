@@ -141,13 +141,11 @@ the_end() {
 
 if in_mode writeback; then
 	on tmpfs writer
-	on ext4 writer
-	on tmpfs the_end
+	on ext4 the_end
 else
 	on tmpfs matrix
 	on inodes matrix
 	on ext4 matrix
 	on ext4 writer
 	on tmpfs the_end
-	on ext4 the_end
 fi

@@ -389,6 +389,29 @@ static void refuses_every_cut_and_every_addition(void **state)
 	free(raw);
 }
 
+/* Only the seal tells that a hole at the end has another length now. */
+static void refuses_an_end_that_was_moved(void **state)
+{
+	uint8_t *bytes = make_bytes(MIB);
+	int in = sparse_file(bytes, MIB, true);
+	int sealed = seal(in);
+	size_t size = size_of(sealed);
+	uint8_t *raw = malloc(size);
+	uint8_t *position;
+
+	(void)state;
+	assert_non_null(raw);
+	assert_int_equal(fdio_pread_full(sealed, raw, size, 0), 0);
+	assert_int_equal(try_bytes(raw, size), 0);
+	position = raw + size - END_STORED;
+	position[2] ^= 1; /* 64 KiB more or less */
+	assert_int_equal(try_bytes(raw, size), CONVERT_DAMAGED);
+	free(raw);
+	free(bytes);
+	fdio_close(in);
+	fdio_close(sealed);
+}
+
 /* Four whole chunks and the end, in a file that may be put together anew. */
 struct parts {
 	uint8_t *raw;
@@ -632,6 +655,7 @@ int main(void)
 		cmocka_unit_test(refuses_every_flipped_bit),
 		cmocka_unit_test(refuses_every_other_head),
 		cmocka_unit_test(refuses_every_cut_and_every_addition),
+		cmocka_unit_test(refuses_an_end_that_was_moved),
 		cmocka_unit_test(refuses_chunks_that_are_missing_or_moved),
 		cmocka_unit_test(refuses_a_chunk_made_shorter),
 		cmocka_unit_test(passes_on_only_what_is_authentic),

@@ -801,7 +801,7 @@ static void a_dirty_file_that_was_cut_gives_no_wrong_data(void **state)
 	assert_int_equal(write_fill(f, 0, 1, 1), 0); /* the same byte, but DIRTY now */
 	file_close(f);
 	backing_save(backing, &backup);
-	for (uint64_t page = 0; page < backup.size + 3 * BLOCK; page += BLOCK)
+	for (uint64_t page = 0; page < backing_size(backup.fd) + 3 * BLOCK; page += BLOCK)
 		for (int shift = -1; shift <= 1; shift++) {
 			if (shift < 0 && !page)
 				continue;
@@ -839,7 +839,7 @@ static void damaged_content_of_a_new_file_is_not_none(void **state)
 {
 	int backing = backing_new();
 	struct file *f = file_made(backing);
-	uint64_t end;
+	uint64_t size;
 
 	(void)state;
 	image_resize(&image, 0);
@@ -848,8 +848,8 @@ static void damaged_content_of_a_new_file_is_not_none(void **state)
 	file_close(f);
 	assert_content_afresh(backing, &image); /* and DIRTY */
 	backing_save(backing, &backup);
-	end = (uint64_t)backing_size(backing);
-	for (uint64_t at = FORMAT_CONTENT_START; at < end; at++) {
+	size = backing_size(backing);
+	for (uint64_t at = FORMAT_CONTENT_START; at < size; at++) {
 		flip(backing, at);
 		assert_does_not_open(backing);
 		flip(backing, at);
@@ -860,9 +860,9 @@ static void damaged_content_of_a_new_file_is_not_none(void **state)
 		flip(backing, at);
 	}
 	image_resize(&image, 0);
-	for (uint64_t sector = FORMAT_CONTENT_START; sector < end; sector += 512) {
+	for (uint64_t sector = FORMAT_CONTENT_START; sector < size; sector += 512) {
 		/* That is what a power failure leaves. */
-		size_t n = end - sector < 512 ? (size_t)(end - sector) : 512;
+		size_t n = size - sector < 512 ? (size_t)(size - sector) : 512;
 
 		assert_int_equal(pwrite(backing, (uint8_t[512]){ 0 }, n, (off_t)sector), n);
 		assert_content_afresh(backing, &image);

@@ -678,6 +678,18 @@ static void anything_can_be_renamed_and_back(void **state)
 	}
 }
 
+static void a_settled_link_keeps_no_sidecar_that_only_two_names_needed(void **state)
+{
+	(void)state;
+	make_kind(HALF_LINK, root, "a", 'a');
+	assert_int_equal(backing_count(root), 2); /* with the record */
+	assert_int_equal(move(root, "a", root, "b", 0), 0);
+	assert_int_equal(backing_count(root), 3);
+	remount_settled();
+	assert_kind(HALF_LINK, root, "b", 'a');
+	assert_int_equal(backing_count(root), 2);
+}
+
 static void anything_can_be_renamed_over_what_it_may_replace(void **state)
 {
 	(void)state;
@@ -1658,6 +1670,7 @@ int main(void)
 		test(hard_links_are_one_file),
 		test(symlinks_and_directories_get_no_second_name),
 		test(anything_can_be_renamed_and_back),
+		test(a_settled_link_keeps_no_sidecar_that_only_two_names_needed),
 		test(anything_can_be_renamed_over_what_it_may_replace),
 		test(any_two_things_can_be_exchanged),
 		test(a_directory_replaces_an_empty_one),

@@ -57,3 +57,28 @@ cmp "$work/punched" "$mnt/copy"
 cmp "$mnt/sparse" "$mnt/sparse2"
 cmp "$mnt/data" "$mnt/again"
 unmount_vault
+
+as_root || exit 0 # only root has a small filesystem
+
+step "space that was reserved is there when the disk is full"
+vault=$work/small
+mkdir "$vault"
+mount -t tmpfs -o size=24m small "$vault"
+undo+=("umount '$vault'")
+new_vault
+mount_vault
+fallocate -l 8M "$mnt/reserved"
+refused 'No space' fallocate -l 100M "$mnt/too much"
+same "of what did not fit" "$(stat -c '%s %b' "$mnt/too much")" "0 $(stat -c %b "$mnt/too much")"
+[ "$(blocks "$mnt/too much")" -lt 100 ] || fail "what did not fit took space"
+refused 'No space' dd if=/dev/zero of="$mnt/fill" bs=64k count=400 conv=fsync
+refused 'No space' dd if=/dev/zero of="$mnt/fill" bs=4k count=100 oflag=append conv=notrunc,fsync
+head -c 8M /dev/urandom >"$work/content"
+dd if="$work/content" of="$mnt/reserved" bs=64k conv=notrunc,fsync status=none
+cmp "$work/content" "$mnt/reserved"
+fallocate -p -o 0 -l 4M "$mnt/reserved"
+[ "${VAULT_CIPHER-}" = xor ] || head -c 3M "$work/content" >"$mnt/given back"
+remount_vault
+tail -c 4M "$work/content" | cmp - <(tail -c 4M "$mnt/reserved")
+[ "${VAULT_CIPHER-}" = xor ] || head -c 3M "$work/content" | cmp - "$mnt/given back"
+unmount_vault

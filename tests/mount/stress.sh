@@ -85,7 +85,7 @@ same "left behind by the stressors" "$(ls -A "$mnt/stress")" ""
 
 step "fio"
 mkdir "$mnt/fio"
-common=(--directory="$mnt/fio" --size="$size" --verify=crc32c --verify_fatal=1 --verify_backlog=64 --verify_state_save=0 --group_reporting
+common=(--directory="$mnt/fio" --size="$size" --verify=crc32c --verify_fatal=1 --verify_state_save=0 --group_reporting
 	--output-format=terse --randseed=7)
 
 # check_by_fio NAME OPTIONS...: write and verify; once more after the remount below.

@@ -22,6 +22,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -174,6 +175,15 @@ class Offline:
         return verdict
 
     def run(self, table):
+        try:
+            self.trees(table)
+            if not self.o.dirty and (not self.o.only or self.o.only in "configurations"):
+                self.configurations(table)
+            self.view.stop()
+        finally:
+            self.view.kill()
+
+    def trees(self, table):
         for number, generate in enumerate(changes.ALL):
             if self.o.only and self.o.only not in generate.__name__:
                 continue
@@ -186,9 +196,6 @@ class Offline:
         last = judge(end, self.vault.shown, self.view.look(), {}, offline.zero, False)
         if last.word() != "harmless":
             raise SystemExit("the vault was not put back: %s" % last.wrong)
-        if not self.o.dirty and (not self.o.only or self.o.only in "configurations"):
-            self.configurations(table)
-        self.view.stop()
 
     def configurations(self, table):
         """Opened and unlocked without a mount; the key tells whether it is the right one."""
@@ -405,13 +412,14 @@ def main():
     if not o.view and not os.path.exists("/dev/fuse"):
         print("skipped: there is no /dev/fuse")
         return 77
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # and clean up
     base = tempfile.mkdtemp(prefix="cryptfs-tamper.", dir=quick_directory())
     table = Table(o.verbose)
     try:
         (Offline if o.view else Mounted)(o, base).run(table)
     finally:
         shutil.rmtree(base)
-    table.show()
+        table.show()
     return 1 if table.failures else 0
 
 
