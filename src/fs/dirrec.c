@@ -147,8 +147,21 @@ static int choose(int file, int xattr, const struct format_dir_record *second,
 	return file == DIRREC_DAMAGED || xattr == DIRREC_DAMAGED ? DIRREC_DAMAGED : DIRREC_MISSING;
 }
 
+static bool names_place(const struct format_dir_record *record,
+			const uint8_t binding[FORMAT_BINDING_SIZE])
+{
+	return !memcmp(record->bindings[0], binding, FORMAT_BINDING_SIZE) ||
+	       !memcmp(record->bindings[1], binding, FORMAT_BINDING_SIZE);
+}
+
 int dirrec_read(int dirfd, const struct keyring *keys, bool read_only,
 		struct format_dir_record *record)
+{
+	return dirrec_read_at(dirfd, keys, read_only, NULL, record);
+}
+
+int dirrec_read_at(int dirfd, const struct keyring *keys, bool read_only,
+		   const uint8_t here[FORMAT_BINDING_SIZE], struct format_dir_record *record)
 {
 	int self = fdio_open_dir(dirfd);
 	struct format_dir_record first;
@@ -159,6 +172,8 @@ int dirrec_read(int dirfd, const struct keyring *keys, bool read_only,
 
 	if (r == 0) {
 		*record = first;
+		if (here && xattr == 0 && !names_place(&first, here) && names_place(&second, here))
+			*record = second;
 		if (!read_only && (file > 0 || xattr > 0))
 			repair(dirfd, self, keys, record, file == 0);
 	}

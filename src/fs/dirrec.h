@@ -27,10 +27,20 @@ enum {
 
 /*
  * Read a directory's record, repairing a missing or damaged copy from the
- * other unless read_only: 0, DIRREC_MISSING, DIRREC_DAMAGED or -errno.
+ * other unless read_only: 0, DIRREC_MISSING, DIRREC_DAMAGED or -errno.  A file
+ * copy that is empty or all zeros was never written and is missing.
  */
 int dirrec_read(int dirfd, const struct keyring *keys, bool read_only,
 		struct format_dir_record *record);
+
+/*
+ * The same for a directory found where its binding is `here`: of two good copies
+ * the one that says so.  After a power failure the file copy may be older or newer
+ * than the name (it is data), the attribute is not; a file copy alone that says
+ * something else counts as none.
+ */
+int dirrec_read_at(int dirfd, const struct keyring *keys, bool read_only,
+		   const uint8_t here[FORMAT_BINDING_SIZE], struct format_dir_record *record);
 
 /*
  * Write both copies: a new one with O_EXCL, an existing one by overwriting it

@@ -791,6 +791,11 @@ const struct keyring *vault_keys(const struct vault *v)
 	return v->keys;
 }
 
+int vault_dir_fd(const struct vault *v)
+{
+	return v->fd;
+}
+
 int vault_tree_fd(const struct vault *v)
 {
 	return v->tree_fd;

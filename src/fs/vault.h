@@ -175,6 +175,9 @@ void vault_info(const struct vault *v, struct vault_info *info);
 /* The derived keys; only after vault_unlock, valid until vault_close. */
 const struct keyring *vault_keys(const struct vault *v);
 
+/* A descriptor of VAULT itself, borrowed. */
+int vault_dir_fd(const struct vault *v);
+
 /* An O_PATH descriptor of VAULT/tree, borrowed. */
 int vault_tree_fd(const struct vault *v);
 
