@@ -22,6 +22,7 @@
 #include "engine/engine.h"
 #include "fs/check.h"
 #include "fs/quiet.h"
+#include "fs/replay.h"
 #include "fs/salvage.h"
 
 enum { MIN_THREADS = 2, MAX_THREADS = 16 };
@@ -48,6 +49,8 @@ struct run {
 	_Atomic uint64_t total;
 	atomic_bool survey_stop;
 	uint64_t n_told;
+	bool has_journal;
+	int replayed; /* what replay_vault said of it */
 };
 
 /* ---- being told to stop ------------------------------------------------------- */
@@ -318,6 +321,8 @@ static int check(const struct request *q, const struct check_options *options, s
 	if (q->json)
 		begin_json(q);
 	check_config(run->check, v);
+	if (run->has_journal)
+		check_journal(run->check, run->replayed);
 	start_progress(run);
 	r = check_tree(run->check, run->tree_fd);
 	stop_progress(run);
@@ -350,6 +355,24 @@ static int begin_salvage(const struct request *q, const struct vault *v, struct 
 	return r ? STATUS_SYSTEM : STATUS_OK;
 }
 
+/* What the journal holds counts before everything else that there is. */
+static int look_at_journal(struct run *run, const struct store *store, const struct vault *v)
+{
+	struct replay_result result;
+	struct io *io;
+	int r = io_new(store, &io);
+
+	if (!r) {
+		r = replay_vault(store, io, vault_fd(v), vault_tree_fd(v), &result);
+		io_free(io);
+		run->has_journal = r || result.n_records;
+		run->replayed = r;
+		return STATUS_OK;
+	}
+	log_error("cannot start the check: %s", strerror(-r));
+	return STATUS_SYSTEM;
+}
+
 /* The vault is unlocked. */
 static int look(const struct request *q, struct engine *engine, const struct vault *v)
 {
@@ -371,7 +394,9 @@ static int look(const struct request *q, struct engine *engine, const struct vau
 		log_warn("%s: xor is not encryption: its contents cannot be checked", q->path);
 	if (engine_watch(engine))
 		log_warn("workers that die will not be replaced");
-	status = begin_salvage(q, v, &options.salvage);
+	status = look_at_journal(&run, &store, v);
+	if (!status)
+		status = begin_salvage(q, v, &options.salvage);
 	if (status)
 		return status;
 	/* Without --repair nothing is to change, not even by having been looked at. */

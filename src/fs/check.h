@@ -42,6 +42,7 @@ enum check_kind {
 	CHECK_TWO_PLACES,
 	CHECK_CONFIG_MISSING,
 	CHECK_CONFIG_OTHER,
+	CHECK_JOURNAL,
 	/* damage that can be repaired */
 	CHECK_CONFIG_DAMAGED,
 	CHECK_RECORD_DAMAGED,
@@ -129,6 +130,9 @@ void check_free(struct check *c);
 
 /* The two copies of the configuration, after vault_unlock. */
 void check_config(struct check *c, const struct vault *v);
+
+/* A journal was not empty; with repair, r is what replay_vault said. */
+void check_journal(struct check *c, int r);
 
 /* The tree below root_fd: 0, -ENOENT for a subpath that is not there, or -errno. */
 int check_tree(struct check *c, int root_fd);

@@ -67,6 +67,7 @@ int file_open_anyhow(const struct store *store, struct io *io, int fd, struct fi
 		file_close(f);
 		return r;
 	}
+	file_load_place(f);
 	if (store->suite == CIPHER_XOR)
 		state->length = state->sealed = f->length;
 	else

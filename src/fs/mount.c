@@ -43,8 +43,10 @@
 #include "fs/control.h"
 #include "fs/dirrec.h"
 #include "fs/exitcode.h"
+#include "fs/journal.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
+#include "fs/replay.h"
 #include "fs/seek.h"
 #include "fs/status.h"
 #include "fs/trim.h"
@@ -306,6 +308,42 @@ static int open_vault(struct mount *m)
 	return status;
 }
 
+/* Finish what a mount left in its journal that died, or lost its power. */
+static int replay_journal(struct mount *m)
+{
+	struct replay_result result;
+	struct io *io;
+	int r = io_new(&m->store, &io);
+
+	if (r)
+		return r;
+	r = replay_vault(&m->store, io, vault_fd(m->vault), vault_tree_fd(m->vault), &result);
+	io_free(io);
+	if (r)
+		return r;
+	if (result.n_records && m->read_only)
+		log_warn("%s was not unmounted: mount it read-write once, until then some of what "
+			 "was written last cannot be read",
+			 m->o->vault);
+	else if (result.n_records)
+		log_info("%s was not unmounted: put %zu records of %zu files in place", m->o->vault,
+			 result.n_records, result.n_found);
+	return 0;
+}
+
+static int open_journal(struct mount *m)
+{
+	int r = replay_journal(m);
+
+	if (r || m->read_only || m->store.suite == CIPHER_XOR)
+		return r;
+	r = journal_new(vault_fd(m->vault), m->store.keys, JOURNAL_SIZE, &m->store.journal);
+	if (r)
+		log_warn("no journal: %s; a power failure may cost more than it should",
+			 strerror(-r));
+	return r == -ENOMEM ? r : 0;
+}
+
 /* A new vault has a record in its tree: one without anything is not the tree that it had. */
 static int check_root(const struct mount *m)
 {
@@ -336,6 +374,9 @@ static int load_tree(struct mount *m)
 	r = check_root(m);
 	if (r)
 		return r;
+	r = open_journal(m);
+	if (r)
+		return failed("replay the vault's journal", r);
 	r = tree_new(&m->store, vault_tree_fd(m->vault), &m->tree);
 	if (!r)
 		return 0;
@@ -674,6 +715,7 @@ static void stop(struct mount *m)
 		vault_ending(m->vault);
 	stop_settling(m);
 	tree_free(m->tree);
+	journal_free(m->store.journal);
 	engine_stop(m->store.engine);
 	vault_close(m->vault);
 	unmounter_stop(&m->unmounter);

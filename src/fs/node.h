@@ -69,6 +69,7 @@ struct node {
 		};
 		struct {	      /* regular files, all under lock */
 			bool trusted; /* this mount wrote it: halves are as they should be */
+			bool journalled; /* the tree's journal lock */
 			bool shared;  /* shard: may have any names */
 			bool seen;    /* the kernel's pages are those of seen_mtime, seen_size */
 			uint32_t opens;

@@ -15,6 +15,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "fs/backing.h"
+#include "fs/journal.h"
 
 enum {
 	/* By then the kernel has mostly written the content by itself. */
@@ -212,6 +213,9 @@ static void let_go(void *arg, struct node *node)
 
 void tree_let_go(struct tree *t)
 {
+	/* What fails stays for the next mount. */
+	if (t->store->journal && !tree_checkpoint(t))
+		journal_empty(t->store->journal);
 	nodes_each(t->nodes, let_go, t);
 }
 
@@ -330,7 +334,7 @@ int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool 
 	if ((flags & O_ACCMODE) != O_WRONLY)
 		file_count_reads(node->file);
 	if (flags & O_TRUNC)
-		r = file_truncate(node->file, io, 0, &bad);
+		r = tree_file_truncate(t, io, node, 0, &bad);
 	else
 		*keep_cache = may_keep_cache(node);
 	if (r)
@@ -356,7 +360,7 @@ int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset
 	       bool append)
 {
 	uint64_t bad;
-	int r = file_write(node->file, io, offset, size, append, &bad);
+	int r = tree_file_write(t, io, node, offset, size, append, &bad);
 
 	return r > 0 ? tree_damaged(t, node, bad, "does not authenticate") : r;
 }
@@ -615,6 +619,7 @@ void tree_settle(struct tree *t, struct io *io, bool all)
 	size_t left;
 	size_t n;
 
+	tree_checkpoint_if_older(t, all ? 0 : SETTLE_AFTER_MS);
 	pthread_mutex_lock(&t->settle_lock);
 	left = t->n_settle; /* what fails comes back: once is enough */
 	pthread_mutex_unlock(&t->settle_lock);

@@ -240,7 +240,8 @@ def record_parse(keys, raw):
     return raw[8:24], (raw[24:40], raw[40:56])
 
 
-def record_read(keys, path):
+def record_read(keys, path, here):
+    """The directory's id, if one of the copies names the place where it was found."""
     copies = []
     try:
         copies.append(record_parse(keys, read_sidecar(os.path.join(path, b".cryptfs-dir"), 72)))
@@ -252,7 +253,8 @@ def record_read(keys, path):
         pass
     require(copies, "no good directory record")
     require(copies[0][0] == copies[-1][0], "two directory records")
-    return copies[0]
+    require(any(here in bindings for _, bindings in copies), "binding")
+    return copies[0][0]
 
 
 def link_open(keys, dir_id, stored, text):
@@ -391,8 +393,23 @@ class File:
     def pread(self, size, offset):
         return os.pread(self.f.fileno(), size, offset)
 
+    def place(self):
+        """The bindings of the place attribute, if it speaks for the current header."""
+        try:
+            raw = os.getxattr(self.f.fileno(), b"user.cryptfs.place")
+        except OSError:
+            return ()
+        mac = blake2b(b"place" + self.header.id + raw[:40], 16, self.keys.directory)
+        if len(raw) != 56 or mac != raw[40:]:
+            return ()
+        if int.from_bytes(raw[:8], "little") < self.header.sequence:
+            return ()
+        return raw[8:24], raw[24:40]
+
     def check_binding(self, binding):
-        require(self.header.flags & MULTI or binding in self.header.bindings, "binding")
+        place = self.place()
+        require(self.header.flags & MULTI or binding in self.header.bindings
+                or binding in place or place == (bytes(16), bytes(16)), "binding")
 
     def small_of(self, header):
         """Small content as a header seals it, or None."""
@@ -525,7 +542,8 @@ class Tree:
     def xattrs(self, path, owner_id, out):
         for stored in os.listxattr(path, follow_symlinks=False):
             stored = os.fsencode(stored)
-            if not stored.startswith(b"user.cryptfs.") or stored == b"user.cryptfs.dir":
+            if not stored.startswith(b"user.cryptfs.") or stored in (
+                    b"user.cryptfs.dir", b"user.cryptfs.place"):
                 continue
             try:
                 name, value = xattr_open(self.keys, owner_id, stored, os.getxattr(path, stored))
@@ -534,8 +552,7 @@ class Tree:
                 self.complain(path, e)
 
     def directory(self, path, parent_id, stored, out):
-        dir_id, bindings = record_read(self.keys, path)
-        require(self.keys.binding(parent_id, stored) in bindings, "binding")
+        dir_id = record_read(self.keys, path, self.keys.binding(parent_id, stored))
         os.mkdir(out)
         for name in sorted(os.listdir(path)):
             if not OURS.fullmatch(name):
@@ -611,6 +628,9 @@ def vault_open(vault, passphrase):
 
 
 def decode_vault(vault, passfile, out):
+    journal = pathlib.Path(vault, "cryptfs.journal")
+    if journal.exists() and journal.stat().st_size:
+        sys.stderr.write("there may be newer blocks in the journal: mount the vault once\n")
     passphrase = pathlib.Path(passfile).read_bytes().split(b"\n")[0]
     tree = Tree(vault_open(pathlib.Path(vault), passphrase))
     try:

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * replay - what is to be done with a journal that a dead mount left behind,
+ * before anything in the vault is read.  Needs nothing mounted.
+ */
+#ifndef FS_REPLAY_H
+#define FS_REPLAY_H
+
+#include <stddef.h>
+
+#include "fs/io.h"
+
+struct replay_result {
+	size_t n_records; /* in the journal */
+	size_t n_files;	  /* that they were about */
+	size_t n_found;
+};
+
+/*
+ * Put the records of the journal in dirfd (the vault) in place in the tree below
+ * root_fd, durably, and empty it: 0, also without a journal, or -errno; then it
+ * is still there.  With store->read_only nothing is done; n_records says that it
+ * should be.
+ */
+int replay_vault(const struct store *store, struct io *io, int dirfd, int root_fd,
+		 struct replay_result *result);
+
+#endif /* FS_REPLAY_H */
