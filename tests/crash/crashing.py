@@ -120,8 +120,6 @@ def check_vault():
     checked = subprocess.run(
         [os.environ["CRYPTFS"], "fsck", "--passfile", PASSFILE, VAULT],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if b"unknown command" in checked.stdout:
-        return
     want(checked.returncode == 0, "fsck: " + checked.stdout.decode(errors="replace"))
 
 
