@@ -106,16 +106,18 @@ static int replay_blocks(struct replay *p, int fd, size_t first, size_t end)
 	return r > 0 ? 0 : r;
 }
 
+static bool is_later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
+}
+
 static struct timespec newest(const struct replay *p, size_t first, size_t end)
 {
 	struct timespec t = p->records[first].mtime;
 
-	for (size_t i = first + 1; i < end; i++) {
-		const struct timespec *m = &p->records[i].mtime;
-
-		if (m->tv_sec > t.tv_sec || (m->tv_sec == t.tv_sec && m->tv_nsec > t.tv_nsec))
-			t = *m;
-	}
+	for (size_t i = first + 1; i < end; i++)
+		if (is_later(&p->records[i].mtime, &t))
+			t = p->records[i].mtime;
 	return t;
 }
 
@@ -125,7 +127,11 @@ static int replay_file(struct replay *p, int fd, size_t first)
 	struct timespec times[2] = { { 0, UTIME_OMIT } };
 	size_t end = first;
 	size_t small = first;
-	int r = 0;
+	struct stat st;
+	int r = fstat(fd, &st) ? -errno : 0;
+
+	if (r)
+		return r;
 
 	for (; end < p->n && same_file(&p->records[first], &p->records[end]); end++)
 		small += p->records[end].block != JOURNAL_SMALL;
@@ -133,7 +139,13 @@ static int replay_file(struct replay *p, int fd, size_t first)
 		r = replay_small(p, fd, &p->records[small]);
 	if (r >= 0 && first < small)
 		r = replay_blocks(p, fd, first, small);
+	/*
+	 * Each change in the journal touches the inode, too; where that is on the
+	 * disk, so is what somebody may have set the time to since.
+	 */
 	times[1] = newest(p, first, end);
+	if (!is_later(&times[1], &st.st_ctim))
+		times[1] = st.st_mtim;
 	(void)futimens(fd, times);
 	if (r >= 0)
 		r = fsync(fd) ? -errno : 0;

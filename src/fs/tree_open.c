@@ -298,7 +298,7 @@ static int overwrite_damaged(struct tree *t, struct io *io, struct node *node)
 	if (!r)
 		node->opens++;
 	lock_drop(&node->lock);
-	return r;
+	return r == FILE_DAMAGED ? -EIO : r;
 }
 
 /* What a handle with these flags must be allowed. */
