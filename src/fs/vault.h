@@ -8,7 +8,7 @@
  *
  * Locks are flock(2) on directories, whose inodes never change: VAULT/tree
  * says "mounted" and VAULT says "in use", shared for readers and exclusive
- * for a writer.  Who opens a vault takes "mounted", within the three seconds
+ * for a writer.  Who opens a vault takes "mounted", within the five seconds
  * that the process of a mount just undone may need to notice, or not at all;
  * and then waits for "in use".  They need no write permission, go away with the
  * last process that holds the descriptors, and are local to one machine.
