@@ -292,15 +292,16 @@ static int allow_some(scmp_filter_ctx filter)
 		r = allow_if(filter, SCMP_SYS(clone),
 			     SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
 	if (!r)
-		r = allow_if(filter, SCMP_SYS(tgkill), SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)getpid()));
+		r = allow_if(filter, SCMP_SYS(tgkill),
+			     SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)getpid(), 0));
 	if (!r)
-		r = allow_if(filter, SCMP_SYS(prctl), SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME));
+		r = allow_if(filter, SCMP_SYS(prctl), SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME, 0));
 	/* Asking for a limit, not setting it. */
 	if (!r)
-		r = allow_if(filter, SCMP_SYS(prlimit64), SCMP_A2_64(SCMP_CMP_EQ, 0));
+		r = allow_if(filter, SCMP_SYS(prlimit64), SCMP_A2_64(SCMP_CMP_EQ, 0, 0));
 	if (!r)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-				     SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX),
+				     SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX, 0),
 				     SCMP_A1_32(SCMP_CMP_MASKED_EQ, 0xf, SOCK_DGRAM));
 	return r;
 }

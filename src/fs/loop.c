@@ -41,6 +41,7 @@ struct loop {
 	pthread_t caller;
 	int done_signal;
 	atomic_bool stopping;
+	pthread_mutex_t gate; /* nobody serves before all threads are there */
 	uint32_t n;
 	struct thread threads[];
 };
@@ -102,6 +103,8 @@ static void *run(void *arg)
 	struct loop *l = self->loop;
 	int r = 0;
 
+	pthread_mutex_lock(&l->gate);
+	pthread_mutex_unlock(&l->gate);
 	ops_set_io(self->io);
 	while (!r && !l->stopping && !fuse_session_exited(l->se))
 		r = serve_one(self);
@@ -130,6 +133,8 @@ int loop_start(struct fuse_session *se, struct device *device, const struct stor
 	l->caller = pthread_self();
 	l->done_signal = done_signal;
 	l->n = n;
+	pthread_mutex_init(&l->gate, NULL);
+	pthread_mutex_lock(&l->gate);
 	r = catch_wakeups();
 	for (uint32_t i = 0; i < n && !r; i++) {
 		l->threads[i].loop = l;
@@ -139,6 +144,8 @@ int loop_start(struct fuse_session *se, struct device *device, const struct stor
 		r = -pthread_create(&l->threads[i].id, NULL, run, &l->threads[i]);
 		l->threads[i].started = !r;
 	}
+	l->stopping = r != 0;
+	pthread_mutex_unlock(&l->gate);
 	if (r)
 		loop_stop(l);
 	else

@@ -347,7 +347,7 @@ if [ "$(id -u)" = 0 ] && mkdir disk && mount -t tmpfs -o size=1M,nr_inodes=64 no
 	says 'No space left on device'
 	[ "$(wc -l <err)" = 1 ] || fail "more than one line: $(cat err)"
 	[ -z "$(ls -A disk)" ] || fail "a full disk: $(ls -A disk)"
-	run 2 "$encrypt many tree/file1 tree/file2 disk"
+	run 2 "$encrypt --jobs 1 many tree/file1 tree/file2 disk"
 	[ "$(ls disk)" = "$(printf 'file1.cryptfs\nfile2.cryptfs')" ] || fail "full: $(ls disk)"
 	umount disk && full=
 fi

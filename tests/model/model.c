@@ -423,6 +423,8 @@ int main(int argc, char **argv)
 	};
 	struct options o = { .seed = 1, .steps = 3000, .jobs = 1 };
 	const char *skip = NULL;
+	uint8_t *skipped;
+	int status;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -474,7 +476,8 @@ int main(int argc, char **argv)
 	o.root[MOUNT] = argv[optind];
 	o.root[PLAIN] = argv[optind + 1];
 	signal(SIGPIPE, SIG_IGN);
-	if (o.shrink)
-		return shrink(&o, parse_skipped(skip, o.steps));
-	return run_jobs(&o, parse_skipped(skip, o.steps));
+	skipped = parse_skipped(skip, o.steps);
+	status = o.shrink ? shrink(&o, skipped) : run_jobs(&o, skipped);
+	free(skipped);
+	return status;
 }
