@@ -271,8 +271,20 @@ static bool needs_journal(const struct file *f, uint64_t offset, size_t size)
 	return f->small ? moved_at_risk(f, 0) : blocks_need_journal(f, offset, size);
 }
 
+/* A change of content in blocks failed: as it was, as far as that can be done. */
+static void undo(struct file *f, struct io *io, uint64_t length, const struct moved *tail)
+{
+	if (f->small)
+		return;
+	moved_undo(f, tail);
+	blocks_undo(f, io, length);
+	if (f->stale)
+		(void)moved_leave(f, io); /* else before the next change */
+}
+
 static int write_sealed(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad)
 {
+	const struct moved tail = moved_tail(f);
 	uint64_t old = f->length;
 	int r = needs_journal(f, offset, size) ? FILE_JOURNAL : finish_change(f, io);
 
@@ -284,8 +296,8 @@ static int write_sealed(struct file *f, struct io *io, uint64_t offset, size_t s
 		r = small_grow(f, io);
 	if (!r)
 		r = blocks_write(f, io, offset, size, bad);
-	if (r && !f->small)
-		blocks_undo(f, io, old);
+	if (r)
+		undo(f, io, old, &tail);
 	return r;
 }
 
@@ -330,6 +342,7 @@ static int touch(struct file *f)
 
 static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 {
+	const struct moved tail = moved_tail(f);
 	uint64_t old = f->length;
 	int r;
 
@@ -347,8 +360,8 @@ static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_
 	if (!r)
 		r = length > f->length ? blocks_extend(f, io, length, bad)
 				       : blocks_cut(f, io, length, bad);
-	if (r && !f->small)
-		blocks_undo(f, io, old);
+	if (r)
+		undo(f, io, old, &tail);
 	return r;
 }
 
@@ -475,6 +488,11 @@ static void set_synced(struct file *f, uint64_t in_place, uint64_t touched)
 	pthread_rwlock_unlock(&f->lock);
 }
 
+void file_checkpoint_done(struct file *f, uint64_t in_place)
+{
+	set_synced(f, in_place, 0);
+}
+
 /* A file whose changes are all in the journal needs no sync of its own. */
 int file_sync(struct file *f, bool data_only)
 {
@@ -482,6 +500,7 @@ int file_sync(struct file *f, bool data_only)
 	uint64_t touched;
 	bool behind;
 	bool moved;
+	bool stale;
 
 	/* What is there now must not be put at risk any more, even before this returns. */
 	pthread_rwlock_wrlock(&f->lock);
@@ -490,7 +509,10 @@ int file_sync(struct file *f, bool data_only)
 	touched = data_only ? 0 : f->touched;
 	behind = f->in_place_synced < in_place || f->touched_synced < touched;
 	moved = f->n_moved;
+	stale = f->stale;
 	pthread_rwlock_unlock(&f->lock);
+	if (stale)
+		return -EIO; /* a change that failed might come back */
 	/* DIRTY stays: the next write needs no barrier then (settling clears it). */
 	if (behind && (data_only ? fdatasync(f->fd) : fsync(f->fd)))
 		return -errno;

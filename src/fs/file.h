@@ -162,14 +162,16 @@ void file_touch(struct file *f);
  */
 void file_use_journal(struct file *f);
 
-/* True from then on until file_checkpoint found nothing left. */
+/* True from then on until file_checkpoint found nothing of a later epoch. */
 bool file_uses_journal(struct file *f);
 
 /*
- * Put in place what the journal has of the file in this epoch and before; not
- * durable yet.  *left: some is in a later epoch.  0 or -errno.
+ * Put in place what the journal has of the file in this epoch and before: 0 or
+ * -errno.  When that is durable, which is the caller's to see to,
+ * file_checkpoint_done is to be told *in_place.
  */
-int file_checkpoint(struct file *f, uint64_t epoch, bool *left);
+int file_checkpoint(struct file *f, uint64_t epoch, uint64_t *in_place);
+void file_checkpoint_done(struct file *f, uint64_t in_place);
 
 /* As file_open, of a file that records of a journal are to be put into (O_RDWR). */
 int file_open_to_replay(const struct store *store, struct io *io, int fd, struct file **out);

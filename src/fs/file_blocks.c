@@ -891,8 +891,11 @@ enum tail {
 	TAIL_LOST,
 };
 
-/* What the block of a run of one is: an enum tail or -errno.  *size: of a shorter one. */
-static int judge_tail(struct file *f, struct io *io, const struct run *run, size_t *size)
+/*
+ * What the block of a run of one is: an enum tail or -errno.  *size: of a shorter one;
+ * *half: of the entry, that opens it.
+ */
+static int judge_tail(struct file *f, struct io *io, const struct run *run, size_t *size, int *half)
 {
 	enum { ZEROS_MAX = 8 }; /* at the end of the ciphertext: more is not likely */
 	const uint8_t *data = io->data + run->at;
@@ -905,21 +908,21 @@ static int judge_tail(struct file *f, struct io *io, const struct run *run, size
 		end--;
 	if (!end)
 		return TAIL_ZEROS;
-	for (int half = 0; half < 2; half++) {
-		r = try_half(f, io, run, 0, half, run->size);
+	for (*half = 0; *half < 2; ++*half) {
+		r = try_half(f, io, run, 0, *half, run->size);
 		if (r <= 0)
 			return r ? r : TAIL_WHOLE;
 	}
 	for (*size = end; *size < run->size && *size <= end + ZEROS_MAX; ++*size)
-		for (int half = 0; half < 2; half++) {
-			r = try_half(f, io, run, 0, half, *size);
+		for (*half = 0; *half < 2; ++*half) {
+			r = try_half(f, io, run, 0, *half, *size);
 			if (r <= 0)
 				return r ? r : TAIL_SHORTER;
 		}
 	return TAIL_LOST;
 }
 
-bool blocks_is_newer(struct file *f, struct io *io, uint64_t index, uint32_t sequence)
+bool blocks_is_newer(struct file *f, struct io *io, uint64_t index, uint32_t sequence, int *spare)
 {
 	uint8_t entry[FORMAT_ENTRY_SIZE];
 	struct run run = { .first = index,
@@ -929,11 +932,15 @@ bool blocks_is_newer(struct file *f, struct io *io, uint64_t index, uint32_t seq
 			   .entries = entry };
 	struct format_half half;
 	size_t size;
-	int tail = judge_tail(f, io, &run, &size);
+	int opens;
+	int tail = judge_tail(f, io, &run, &size, &opens);
 
+	*spare = -1;
 	/* At whatever size it opens: the file may have become longer since. */
-	if (tail == TAIL_WHOLE || tail == TAIL_SHORTER)
+	if (tail == TAIL_WHOLE || tail == TAIL_SHORTER) {
+		*spare = 1 - opens;
 		return (int32_t)(io->records[0].sequence - sequence) > 0;
+	}
 	if (tail == TAIL_ZEROS || tags_read(f->tags, f->fd, index, 1, entry))
 		return false;
 	/* Overwritten in place, with what does not open: it is lost, but not for an older one. */
@@ -956,12 +963,13 @@ int blocks_find_end(struct file *f, struct io *io)
 	uint8_t entry[FORMAT_ENTRY_SIZE];
 	struct run run = { .n = 1, .at = IO_EDGE, .entries = entry };
 	size_t size;
+	int half;
 	int tail = TAIL_ZEROS;
 
 	for (int i = 0; i <= SHORT_RUN && last && tail == TAIL_ZEROS; i++) {
 		run.first = --last;
 		run.size = block_size(last, f->length);
-		tail = judge_tail(f, io, &run, &size);
+		tail = judge_tail(f, io, &run, &size, &half);
 	}
 	if (tail == TAIL_SHORTER) {
 		f->length = last * FORMAT_BLOCK_SIZE + size;
@@ -1012,14 +1020,16 @@ void blocks_undo(struct file *f, struct io *io, uint64_t length)
 
 /* ---- after a dead writer ------------------------------------------------- */
 
-int blocks_put(struct file *f, const struct moved *block, const void *data)
+int blocks_put(struct file *f, const struct moved *block, int spare, const void *data)
 {
 	uint8_t entry[FORMAT_ENTRY_SIZE] = { 0 };
 	int r = block->fresh ? 0 : tags_read(f->tags, f->fd, block->block, 1, entry);
 
 	if (r)
 		return r;
-	memcpy(entry + (size_t)spare_half(entry) * FORMAT_HALF_SIZE, block->half, FORMAT_HALF_SIZE);
+	if (spare < 0)
+		spare = spare_half(entry);
+	memcpy(entry + (size_t)spare * FORMAT_HALF_SIZE, block->half, FORMAT_HALF_SIZE);
 	r = fdio_pwrite_full(f->fd, entry, sizeof(entry), (off_t)format_entry_offset(block->block));
 	if (!r)
 		r = fdio_pwrite_full(f->fd, data, block->size,

@@ -96,8 +96,10 @@ static uint64_t next_version(void)
 
 int header_mark_dirty(struct file *f, struct io *io, bool resizes)
 {
-	int r = 0;
+	int r = f->stale ? moved_leave(f, io) : 0;
 
+	if (r)
+		return r;
 	f->changes++;
 	f->version = next_version();
 	if (!(f->header.flags & FORMAT_DIRTY)) {

@@ -36,7 +36,7 @@ struct file {
 	uint64_t length;		    /* plaintext bytes */
 	unsigned int valid;		    /* a bit for each slot that authenticates */
 	bool small;			    /* content lies in the header page */
-	bool as_it_is; /* to be replayed: its end is not looked for */
+	bool as_it_is;			    /* to be replayed: its end is not looked for */
 	bool suspect; /* a writer died: which half of an entry opens is not known */
 	bool barrier; /* DIRTY may not be durable yet: sync before a new size */
 	bool rebound; /* bindings are more than they should be; one is in `only`, or zeros */
@@ -46,12 +46,13 @@ struct file {
 	 * not be put at risk.  For small content it is 0 or 1.
 	 */
 	uint64_t durable;
-	bool may_journal; /* see file_use_journal */
+	bool may_journal;    /* see file_use_journal */
 	struct moved *moved; /* by block */
 	size_t n_moved;
 	size_t moved_room;
 	uint64_t last_epoch; /* of the last record; 0: none */
-	bool superseded;     /* in place, maybe not durably, by what records are not to go before */
+	uint64_t superseded; /* in_place when something took the place of a record last */
+	bool stale;	     /* records of a change that failed: to be void before the next one */
 	bool tail_unsynced;  /* the file grew in the journal, maybe not durably yet */
 	/* Changes that a sync of the backing file makes durable, and how many of them are. */
 	uint64_t in_place, in_place_synced; /* of content */
@@ -135,10 +136,13 @@ int blocks_resolve(struct file *f, struct io *io, uint64_t first, uint64_t n);
 
 /* After a dead writer: the length is where the last block ends that opens. */
 int blocks_find_end(struct file *f, struct io *io);
-/* Put a block in place, its half-entry first. */
-int blocks_put(struct file *f, const struct moved *block, const void *data);
-/* Whether what a block is in place is, or was before it was lost, of a later sequence. */
-bool blocks_is_newer(struct file *f, struct io *io, uint64_t index, uint32_t sequence);
+/* Put a block in place, its half-entry first: in place of this one, or (-1) of the older one. */
+int blocks_put(struct file *f, const struct moved *block, int spare, const void *data);
+/*
+ * Whether what a block is in place is, or was before it was lost, of a later sequence.
+ * *spare: the half-entry that does not open it, or -1.
+ */
+bool blocks_is_newer(struct file *f, struct io *io, uint64_t index, uint32_t sequence, int *spare);
 
 /* file_journal.c: what is in the journal instead of in place */
 
@@ -152,12 +156,20 @@ size_t moved_from(const struct file *f, uint64_t index);
 int moved_put(struct file *f, const struct moved *block, const void *data);
 /* The same for small content, whose header is in raw[slot]. */
 int moved_put_small(struct file *f, int slot, const void *data, size_t size);
-/* n blocks from index on are valid in place again. */
+/* n blocks from index on, or JOURNAL_SMALL, are valid in place again. */
 void moved_drop(struct file *f, uint64_t index, uint64_t n);
 /* Put all in place, durably: before the next header, which makes records void. */
 int moved_settle(struct file *f);
-/* Make all records of the file void: before a cut. */
+/* Make all records of the file void, durably: before a cut. */
 int moved_leave(struct file *f, struct io *io);
+/* The last block, if it is moved; else its size is 0. */
+struct moved moved_tail(const struct file *f);
+/*
+ * A change failed that began with this tail: what is moved fits f->length again,
+ * and records that do not are to be made void, before anything else changes.
+ */
+void moved_undo(struct file *f, const struct moved *tail);
+
 /* file_holes.c: holes of content in blocks */
 
 /* Say HAS_HOLES on disk, if it is not said. */

@@ -84,10 +84,11 @@ static void forget(struct file *f, size_t at, size_t n)
 void moved_drop(struct file *f, uint64_t index, uint64_t n)
 {
 	size_t at = moved_from(f, index);
-	size_t n_moved = moved_from(f, index + n) - at;
+	size_t n_moved = index == JOURNAL_SMALL ? f->n_moved - at : moved_from(f, index + n) - at;
 
 	forget(f, at, n_moved);
-	f->superseded = f->superseded || n_moved;
+	if (n_moved)
+		f->superseded = f->in_place;
 }
 
 static int append(struct file *f, struct journal_record *record, const void *payload)
@@ -173,9 +174,9 @@ static int bring_back(struct file *f, const struct moved *block)
 
 	if (r)
 		return r;
-	f->in_place++;
+	f->superseded = ++f->in_place;
 	return block->block == JOURNAL_SMALL ? put_small(f, data, block->size)
-					     : blocks_put(f, block, data);
+					     : blocks_put(f, block, -1, data);
 }
 
 /* With the times of the file as they are. */
@@ -206,7 +207,7 @@ int moved_settle(struct file *f)
 {
 	int r;
 
-	if (!f->n_moved && !f->superseded)
+	if (!f->n_moved && f->superseded <= f->in_place_synced)
 		return 0;
 	r = journal_sync(f->store->journal);
 	if (!r)
@@ -214,7 +215,7 @@ int moved_settle(struct file *f)
 	if (!r && fdatasync(f->fd))
 		r = -errno;
 	if (!r)
-		f->superseded = false;
+		f->in_place_synced = f->in_place;
 	return r;
 }
 
@@ -222,27 +223,59 @@ int moved_leave(struct file *f, struct io *io)
 {
 	int r;
 
-	if (!f->last_epoch || !journal_is_live(f->store->journal, f->last_epoch))
+	if (!f->last_epoch || !journal_is_live(f->store->journal, f->last_epoch)) {
+		f->stale = false;
 		return 0;
+	}
 	r = header_write(f, io);
 	if (!r && fdatasync(f->fd))
 		r = -errno;
-	if (!r)
+	if (!r) {
 		f->last_epoch = 0;
+		f->stale = false;
+	}
 	return r;
 }
 
-int file_checkpoint(struct file *f, uint64_t epoch, bool *left)
+int file_checkpoint(struct file *f, uint64_t epoch, uint64_t *in_place)
 {
 	int r;
 
 	pthread_rwlock_wrlock(&f->lock);
 	r = bring_all_back(f, epoch);
-	*left = f->n_moved != 0;
-	if (!r && !*left)
+	*in_place = f->in_place;
+	/* Later records count, be something in their place or not: a cut has to know of them. */
+	if (!r && f->last_epoch <= epoch)
 		f->may_journal = false;
 	pthread_rwlock_unlock(&f->lock);
 	return r;
+}
+
+/* ---- after a failure --------------------------------------------------------- */
+
+struct moved moved_tail(const struct file *f)
+{
+	const struct moved *tail = f->length ? moved_find(f, blocks_of(f->length) - 1) : NULL;
+
+	return tail ? *tail : (struct moved){ .size = 0 };
+}
+
+void moved_undo(struct file *f, const struct moved *tail)
+{
+	uint64_t end = blocks_of(f->length);
+
+	for (size_t i = 0; i < f->n_moved;) {
+		uint64_t block = f->moved[i].block;
+		size_t size = block < end ? block_size(block, f->length) : 0;
+
+		if (f->moved[i].size == size)
+			i++;
+		else if (tail->size && tail->size == size && tail->block == block)
+			f->moved[i++] = *tail;
+		else
+			forget(f, i, 1); /* what is in place was not touched */
+	}
+	f->stale = f->last_epoch != 0;
 }
 
 void file_use_journal(struct file *f)
@@ -298,6 +331,7 @@ int file_replay(struct file *f, struct io *io, const struct journal_record *reco
 {
 	struct moved block = { .block = record->block, .size = record->size };
 	struct format_half half;
+	int spare = -1;
 	bool newer;
 	int r;
 
@@ -309,7 +343,7 @@ int file_replay(struct file *f, struct io *io, const struct journal_record *reco
 	memcpy(block.half, record->half, sizeof(block.half));
 	format_half_decode(record->half, &half);
 	block.fresh = record->block >= blocks_of(f->length);
-	newer = !block.fresh && blocks_is_newer(f, io, record->block, half.sequence);
+	newer = !block.fresh && blocks_is_newer(f, io, record->block, half.sequence, &spare);
 	if (newer && f->length >= record->block * FORMAT_BLOCK_SIZE + record->size)
 		return 0;
 	if (!opens(f, io, &block, payload))
@@ -320,7 +354,7 @@ int file_replay(struct file *f, struct io *io, const struct journal_record *reco
 	if (newer)
 		return r; /* its size may be lost, or it is: the file had that length */
 	if (!r)
-		r = blocks_put(f, &block, payload);
+		r = blocks_put(f, &block, spare, payload);
 	return !r && record->size < FORMAT_BLOCK_SIZE ? FILE_CHANGED : r;
 }
 

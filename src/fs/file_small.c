@@ -50,6 +50,22 @@ int small_load(struct file *f, struct io *io, uint32_t at)
 	return run(f, io, ENGINE_OPEN, at, size);
 }
 
+/* The backing file's size goes before the content, which then cannot fail for it. */
+static int put_in_journal(struct file *f, int slot, const void *data, size_t size)
+{
+	bool grows = size > f->length;
+	int r;
+
+	if (grows && ftruncate(f->fd, (off_t)format_small_size(size)))
+		return -errno;
+	r = moved_put_small(f, slot, data, size);
+	if (r && grows)
+		(void)!ftruncate(f->fd, (off_t)format_small_size(f->length));
+	else if (!r && !grows)
+		(void)futimens(f->fd, NULL);
+	return r;
+}
+
 /*
  * Write a header that speaks of the ciphertext of `size` bytes at slot offset
  * `at`, and that ciphertext.  Both header slots lie before the content, so
@@ -68,7 +84,7 @@ static int store(struct file *f, struct io *io, uint32_t at, size_t size)
 	memcpy(f->header.small_tag, io->records[0].tag, CIPHER_TAG_SIZE);
 	r = header_prepare(f, io, &slot);
 	if (!r && size && moved_at_risk(f, 0)) {
-		r = moved_put_small(f, slot, io->data + at, size);
+		r = put_in_journal(f, slot, io->data + at, size);
 	} else if (!r) {
 		f->in_place++;
 		iov[0].iov_base = f->raw[slot];
@@ -76,6 +92,8 @@ static int store(struct file *f, struct io *io, uint32_t at, size_t size)
 		iov[1].iov_base = io->data + at;
 		iov[1].iov_len = size;
 		r = fdio_pwritev_full(f->fd, iov, 2, slot * FORMAT_HEADER_SIZE);
+		if (!r)
+			moved_drop(f, JOURNAL_SMALL, 1);
 	}
 	if (r) {
 		f->header = old;
@@ -85,22 +103,9 @@ static int store(struct file *f, struct io *io, uint32_t at, size_t size)
 	return 0;
 }
 
-/* Content in the journal: the backing file's size and time follow what was written. */
-static int follow(struct file *f, uint64_t old)
-{
-	int r = 0;
-
-	if (f->n_moved && f->length > old)
-		r = ftruncate(f->fd, (off_t)format_small_size(f->length));
-	else if (f->n_moved)
-		r = futimens(f->fd, NULL);
-	return r ? -errno : 0;
-}
-
 /* Seal `size` bytes of plaintext at slot offset `at` and store them. */
 static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t size)
 {
-	uint64_t old;
 	int r;
 
 	if (size) {
@@ -111,11 +116,9 @@ static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t siz
 			return r;
 	}
 	r = store(f, io, at, size);
-	if (r)
-		return r;
-	old = f->length;
-	f->length = size;
-	return size < old ? 0 : follow(f, old);
+	if (!r)
+		f->length = size;
+	return r;
 }
 
 int small_write(struct file *f, struct io *io, uint64_t offset, size_t size)
@@ -165,13 +168,19 @@ static void put_back(struct file *f, struct io *io, size_t size)
 int small_resize(struct file *f, struct io *io, uint64_t length)
 {
 	size_t old = (size_t)f->length;
+	uint64_t durable = f->durable;
+	bool lost = false;
 	int r = header_mark_dirty(f, io, true);
 
+	if (!r)
+		r = small_load(f, io, IO_DATA);
+	if (r == FILE_DAMAGED && !length) {
+		lost = true; /* nobody needs it any more */
+		r = 0;
+	}
 	if (!r && !length) {
 		r = moved_leave(f, io);
-		f->durable = r ? f->durable : 0;
-	} else if (!r) {
-		r = small_load(f, io, IO_DATA);
+		f->durable = r ? durable : 0;
 	}
 	if (r)
 		return r;
@@ -180,7 +189,9 @@ int small_resize(struct file *f, struct io *io, uint64_t length)
 	r = seal_and_store(f, io, IO_DATA, (size_t)length);
 	if (!r && length < old)
 		r = cut(f);
-	if (r && length < old && f->length == length)
+	if (r)
+		f->durable = durable;
+	if (r && length < old && f->length == length && !lost)
 		put_back(f, io, old);
 	return r;
 }

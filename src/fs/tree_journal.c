@@ -145,13 +145,16 @@ static int sync_all(struct tree *t, struct node *nodes[], size_t n)
 
 static int put_in_place(struct tree *t, struct node *nodes[], size_t n, uint64_t epoch)
 {
-	bool left;
-	int r = 0;
+	uint64_t *in_place = calloc(n + 1, sizeof(*in_place));
+	int r = in_place ? 0 : -ENOMEM;
 
 	for (size_t i = 0; i < n && !r; i++)
-		r = file_checkpoint(nodes[i]->file, epoch, &left);
+		r = file_checkpoint(nodes[i]->file, epoch, &in_place[i]);
 	if (!r)
 		r = sync_all(t, nodes, n);
+	for (size_t i = 0; i < n && !r; i++)
+		file_checkpoint_done(nodes[i]->file, in_place[i]);
+	free(in_place);
 	return r ? r : journal_void(t->store->journal, epoch);
 }
 

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Files that change by way of the journal: placed deaths, also in the replay that
+ * follows, and calls that fail.  After each, the next mount finds each block old or
+ * new, and what a failed change left in the journal never comes back.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "fs/journal.h"
+#include "fs/replay.h"
+#include "placed.h"
+
+/* ---- a vault with one file ---------------------------------------------------- */
+
+static char work[64];
+static int vault_fd;
+static int tree_fd;
+static const struct scenario *current;
+
+static int start_vault(void **state)
+{
+	int r = fixture_engine(state);
+
+	(void)snprintf(work, sizeof(work), "/dev/shm/cryptfs-test.XXXXXX");
+	assert_non_null(mkdtemp(work));
+	vault_fd = open(work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(vault_fd >= 0);
+	assert_int_equal(mkdirat(vault_fd, "tree", 0700), 0);
+	tree_fd = openat(vault_fd, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(tree_fd >= 0);
+	return r;
+}
+
+static int end_vault(void **state)
+{
+	(void)unlinkat(tree_fd, "file", 0);
+	(void)unlinkat(vault_fd, "tree", AT_REMOVEDIR);
+	(void)unlinkat(vault_fd, JOURNAL_FILE, 0);
+	(void)rmdir(work);
+	close(tree_fd);
+	close(vault_fd);
+	return fixture_engine_end(state);
+}
+
+/* The one file, empty. */
+static int backing_in_vault(void)
+{
+	int fd = openat(tree_fd, "file", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void begin_journal(void)
+{
+	assert_int_equal(journal_new(vault_fd, &keys, JOURNAL_SIZE_MIN, &store.journal), 0);
+	assert_true(journal_is_ready(store.journal));
+}
+
+static void drop_journal(void)
+{
+	journal_free(store.journal);
+	store.journal = NULL;
+}
+
+/* The process is gone: so does the next mount begin. */
+static void mount_again(void)
+{
+	struct replay_result result;
+
+	drop_journal();
+	assert_int_equal(replay_vault(&store, io, vault_fd, tree_fd, &result), 0);
+}
+
+/* As tree_checkpoint does. */
+static void checkpoint(struct file *f)
+{
+	uint64_t epoch;
+	uint64_t in_place;
+
+	assert_int_equal(journal_switch(store.journal, &epoch), 0);
+	assert_int_equal(file_checkpoint(f, epoch, &in_place), 0);
+	file_checkpoint_done(f, in_place);
+	assert_int_equal(journal_void(store.journal, epoch), 0);
+}
+
+/* Also after somebody else's journal: at the front, at the end, over a block's edge. */
+static void patch(struct file *f, uint64_t offset, size_t size)
+{
+	const struct change patch = { WRITE, offset, size };
+
+	if (offset + size > before.length)
+		return;
+	assert_int_equal(perform(f, &patch, 11), 0);
+	image_change(&before, &patch, 11);
+}
+
+static struct backup start;
+static struct image prepared_image;
+
+/* The file of the scenario, fsynced; with some of it in the journal, if so it is to be. */
+static struct file *start_over(int backing, const struct change *change, bool patched)
+{
+	struct file *f;
+
+	backing_put(backing, &start);
+	image_copy(&before, &prepared_image);
+	begin_journal();
+	f = file_opened(backing, true);
+	file_use_journal(f);
+	if (patched) {
+		patch(f, 3, 5);
+		patch(f, BLOCK - 3, 6);
+		if (before.length)
+			patch(f, before.length - 1, 1);
+		assert_int_equal(file_sync(f, false), 0);
+	}
+	image_copy(&after, &before);
+	image_change(&after, change, 33);
+	return f;
+}
+
+static int first_state(const struct scenario *s)
+{
+	int backing = prepared(backing_in_vault(), s, true);
+
+	backing_save(backing, &start);
+	image_copy(&prepared_image, &before);
+	return backing;
+}
+
+static void each_scenario(void (*check)(const struct scenario *s, bool patched))
+{
+	for (int i = 0; i < 2 * N_SCENARIOS; i++) {
+		current = &scenarios[i / 2];
+		check(current, i % 2);
+	}
+	current = NULL;
+}
+
+static void next_place(size_t more, int *at, size_t *cut)
+{
+	if (more) {
+		size_t step = *cut < 4 ? 1 : 11;
+
+		*cut += step < more ? step : more;
+	} else {
+		(*at)++;
+		*cut = 0;
+	}
+}
+
+/* ---- failures ------------------------------------------------------------------ */
+
+/* What becomes of a file that saw a failure. */
+enum then { DIES, GOES_ON, GOES_ON_AND_DIES, N_THEN };
+
+static void go_on(int backing, struct file *f, const struct change *change, enum then then)
+{
+	assert_int_equal(perform(f, change, 77), 0);
+	image_change(&found, change, 77);
+	assert_int_equal(file_sync(f, false), 0);
+	assert_content(f, &found);
+	if (then == GOES_ON)
+		checkpoint(f);
+	file_close(f);
+	mount_again();
+	assert_content_afresh(backing, &found);
+}
+
+/* Found by the next mount as by this one; or as before or after, if it could not be undone. */
+static void die_now(int backing, struct file *f, bool undone)
+{
+	static struct image known;
+
+	image_copy(&known, &found);
+	file_close(f);
+	mount_again();
+	f = file_opened(backing, false);
+	assert_old_or_new(f);
+	if (undone)
+		assert_content(f, &known);
+	assert_int_equal(file_settle(f, io, false), 0);
+	assert_content(f, &found);
+	file_close(f);
+	assert_content_afresh(backing, &found);
+}
+
+static void fail_everywhere(const struct scenario *s, bool patched, enum fate how)
+{
+	int backing = first_state(s);
+	size_t more = 0;
+	size_t cut = 0;
+	int at = 1;
+
+	for (bool struck = true; struck; next_place(more, &at, &cut))
+		for (enum then then = DIES; then < N_THEN && struck; then++) {
+			struct file *f = start_over(backing, &s->change, patched);
+			int r;
+
+			arm(how, at, cut);
+			r = perform(f, &s->change, 33);
+			disarm();
+			struck = fate.struck;
+			more = fate.more;
+			assert_int_equal(r, struck && r ? -ENOSPC : 0);
+			assert_old_or_new(f);
+			if (how == FAIL && r && s->change.verb != TRUNCATE)
+				assert_int_equal(found.length, before.length);
+			if (!r)
+				assert_content(f, &after);
+			if (then == DIES)
+				die_now(backing, f, how == FAIL);
+			else
+				go_on(backing, f, &s->change, then);
+		}
+	close(backing);
+}
+
+static void fail_once(const struct scenario *s, bool patched)
+{
+	fail_everywhere(s, patched, FAIL);
+}
+
+static void fail_on(const struct scenario *s, bool patched)
+{
+	fail_everywhere(s, patched, FILL);
+}
+
+static void a_failed_change_does_not_come_back(void **state)
+{
+	(void)state;
+	each_scenario(fail_once);
+}
+
+static void a_full_disk_loses_nothing(void **state)
+{
+	(void)state;
+	each_scenario(fail_on);
+}
+
+/* ---- deaths -------------------------------------------------------------------- */
+
+static struct backup left;
+static struct backup left_journal;
+
+static void save_journal(void)
+{
+	int fd = openat(vault_fd, JOURNAL_FILE, O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	backing_save(fd, &left_journal);
+	close(fd);
+}
+
+static void put_journal(void)
+{
+	int fd = openat(vault_fd, JOURNAL_FILE, O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	backing_put(fd, &left_journal);
+	close(fd);
+}
+
+/* Die at each call of the replay, too: the next one ends where one would have. */
+static void die_in_replay(int backing)
+{
+	struct replay_result result;
+	bool struck = true;
+
+	for (int at = 1; struck; at++) {
+		backing_put(backing, &left);
+		put_journal();
+		arm(DIE, at, 0);
+		(void)replay_vault(&store, io, vault_fd, tree_fd, &result);
+		disarm();
+		struck = fate.struck;
+		assert_int_equal(replay_vault(&store, io, vault_fd, tree_fd, &result), 0);
+		assert_content_afresh(backing, &found);
+	}
+}
+
+static void die_everywhere(const struct scenario *s, bool patched)
+{
+	int backing = first_state(s);
+	size_t more = 0;
+	size_t cut = 0;
+	int at = 1;
+
+	for (bool struck = true; struck; next_place(more, &at, &cut)) {
+		struct file *f = start_over(backing, &s->change, patched);
+
+		arm(DIE, at, cut);
+		(void)perform(f, &s->change, 33);
+		disarm();
+		struck = fate.struck;
+		more = fate.more;
+		file_close(f);
+		drop_journal();
+		backing_save(backing, &left);
+		save_journal();
+
+		mount_again();
+		f = file_opened(backing, false);
+		if (struck)
+			assert_old_or_new(f);
+		else
+			read_all(f);
+		if (!struck)
+			assert_content(f, &after);
+		file_close(f);
+		die_in_replay(backing);
+
+		begin_journal();
+		f = file_opened(backing, false);
+		file_use_journal(f);
+		go_on(backing, f, &s->change, GOES_ON_AND_DIES);
+	}
+	close(backing);
+}
+
+static void no_death_loses_what_was_there(void **state)
+{
+	(void)state;
+	each_scenario(die_everywhere);
+}
+
+/* Say where it was that a test failed. */
+static int name_scenario(void **state)
+{
+	(void)state;
+	if (current)
+		print_message("in: %s, call %d, cut %zu\n", current->name, fate.at, fate.cut);
+	disarm();
+	drop_journal();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(a_failed_change_does_not_come_back, name_scenario),
+		cmocka_unit_test_teardown(a_full_disk_loses_nothing, name_scenario),
+		cmocka_unit_test_teardown(no_death_loses_what_was_there, name_scenario),
+	};
+
+	return cmocka_run_group_tests(tests, start_vault, end_vault);
+}
