@@ -148,6 +148,8 @@ bool blocks_is_newer(struct file *f, struct io *io, uint64_t index, uint32_t seq
 
 /* True if block index is worth the journal when a write leaves bytes of it. */
 bool moved_at_risk(const struct file *f, uint64_t index);
+/* The same, and there it may go: what undoes a change has to do without, if that has not asked. */
+bool moved_is_due(const struct file *f, uint64_t index);
 /* The moved block, or NULL. */
 const struct moved *moved_find(const struct file *f, uint64_t index);
 /* The first moved block from index on: moved[that], if below n_moved. */

@@ -24,6 +24,11 @@ bool moved_at_risk(const struct file *f, uint64_t index)
 	return f->store->journal && index < f->durable && !journal_is_broken(f->store->journal);
 }
 
+bool moved_is_due(const struct file *f, uint64_t index)
+{
+	return f->may_journal && moved_at_risk(f, index);
+}
+
 /* ---- what is moved ----------------------------------------------------------- */
 
 size_t moved_from(const struct file *f, uint64_t index)
@@ -336,10 +341,10 @@ int file_replay(struct file *f, struct io *io, const struct journal_record *reco
 	int r;
 
 	io->used = true;
-	if (f->small || f->last_sequence > record->sequence || !record->size ||
-	    record->size > FORMAT_BLOCK_SIZE ||
-	    record->block >= FORMAT_MAX_LENGTH / FORMAT_BLOCK_SIZE)
+	if (f->small || f->last_sequence > record->sequence)
 		return 0;
+	if (memcmp(f->header.id, record->id, sizeof(record->id)) != 0)
+		return FILE_DAMAGED;
 	memcpy(block.half, record->half, sizeof(block.half));
 	format_half_decode(record->half, &half);
 	block.fresh = record->block >= blocks_of(f->length);
@@ -369,21 +374,26 @@ int file_replay_small(const struct store *store, struct io *io, int fd,
 				      .offset = IO_DATA,
 				      .size = (uint32_t)size,
 				      .position = FORMAT_SMALL_INDEX };
+	bool known = false;
 	int r;
 
 	io->used = true;
-	if (record->size < FORMAT_HEADER_SIZE || size > FORMAT_SMALL_MAX)
-		return 0;
 	r = io_load_key(io, store->suite, record->id);
 	if (!r)
 		r = fdio_pread_full(fd, raw, sizeof(raw), 0);
 	if (r)
 		return r == -ENODATA ? 0 : r;
-	for (int i = 0; i < 2; i++)
-		if (!format_header_decode(raw[i], io->key, &header) &&
-		    header.sequence > record->sequence)
+	for (int i = 0; i < 2; i++) {
+		if (format_header_decode(raw[i], io->key, &header))
+			continue;
+		if (header.sequence > record->sequence)
 			return 0;
+		known = true;
+	}
+	if (!known)
+		return FILE_DAMAGED; /* a file that says it has this id, and has not */
 	if (format_header_decode(payload, io->key, &header) || header.length != size ||
+	    header.sequence != record->sequence ||
 	    memcmp(header.id, record->id, sizeof(header.id)) != 0)
 		return FILE_DAMAGED;
 	memcpy(io->records[0].nonce, header.small_nonce, CIPHER_NONCE_SIZE);

@@ -13,128 +13,33 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/fdio.h"
 #include "base/log.h"
-#include "base/secmem.h"
 
-#define PART_MAGIC   "cryptfsJ"
-#define RECORD_MAGIC "cryptfsR"
-
-enum {
-	SECTOR = 512,
-	MAC_SIZE = 16,
-	PART_MAC_AT = 16,
-	RECORD_MAC_AT = 144,
-	RECORD_SIZE = RECORD_MAC_AT + MAC_SIZE, /* then the payload */
-};
+enum { SECTOR = JOURNAL_SECTOR };
 
 struct journal {
 	const struct keyring *keys;
 	int fd;
 	bool filled;	    /* lock */
-	atomic_bool broken; /* it cannot be filled; without lock: asked before every write */
+	atomic_bool broken; /* nothing more goes in; without lock: asked before every write */
 	uint64_t part_size;
 	pthread_mutex_t lock;
 	int part;	   /* that records go to */
 	uint64_t position; /* in it, of the next record; 0: it has no header yet */
 	uint64_t epoch;	   /* of it */
-	uint64_t voided;   /* this epoch and those before */
+	uint64_t voided;   /* this epoch and those before; the first one is the one after */
 	uint64_t appended; /* records */
 	uint64_t synced;
 	atomic_bool crowded; /* position says so; without lock: asked before every write */
 };
-
-/* Of a head and, for a record, its payload. */
-static void mac_of(const struct keyring *keys, const uint8_t *head, size_t size,
-		   const uint8_t *payload, size_t payload_size, uint8_t mac[MAC_SIZE])
-{
-	crypto_generichash_state state;
-
-	/* None can fail: every size is a constant within the functions' bounds. */
-	(void)crypto_generichash_init(&state, keys->directory, sizeof(keys->directory), MAC_SIZE);
-	(void)crypto_generichash_update(&state, (const uint8_t *)"journal", 7);
-	(void)crypto_generichash_update(&state, head, size);
-	(void)crypto_generichash_update(&state, payload, payload_size);
-	(void)crypto_generichash_final(&state, mac, MAC_SIZE);
-}
-
-static bool mac_is(const struct keyring *keys, const uint8_t *head, size_t size,
-		   const uint8_t *payload, size_t payload_size)
-{
-	uint8_t mac[MAC_SIZE];
-
-	mac_of(keys, head, size, payload, payload_size, mac);
-	return secmem_equal(mac, head + size, MAC_SIZE);
-}
-
-/* ---- bytes ----------------------------------------------------------------- */
-
-static void part_encode(const struct keyring *keys, uint64_t epoch, uint8_t raw[SECTOR])
-{
-	memset(raw, 0, SECTOR);
-	memcpy(raw, PART_MAGIC, 8);
-	bytes_put64(raw + 8, epoch);
-	mac_of(keys, raw, PART_MAC_AT, NULL, 0, raw + PART_MAC_AT);
-}
-
-/* The epoch of a part; 0: void, or nothing of ours. */
-static uint64_t part_decode(const struct keyring *keys, const uint8_t raw[SECTOR])
-{
-	if (memcmp(raw, PART_MAGIC, 8) != 0 || !mac_is(keys, raw, PART_MAC_AT, NULL, 0))
-		return 0;
-	return bytes_get64(raw + 8);
-}
-
-/* raw has the payload behind the head already. */
-static void record_encode(const struct keyring *keys, const struct journal_record *r, uint8_t *raw)
-{
-	memset(raw, 0, RECORD_SIZE);
-	memcpy(raw, RECORD_MAGIC, 8);
-	bytes_put64(raw + 8, r->epoch);
-	memcpy(raw + 16, r->id, KEYS_FILE_ID_SIZE);
-	bytes_put64(raw + 48, r->inode);
-	bytes_put64(raw + 56, r->sequence);
-	bytes_put64(raw + 64, r->block);
-	bytes_put64(raw + 72, r->length);
-	bytes_put32(raw + 80, r->slot);
-	bytes_put32(raw + 84, r->size);
-	memcpy(raw + 88, r->half, FORMAT_HALF_SIZE);
-	bytes_put64(raw + 120, (uint64_t)r->mtime.tv_sec);
-	bytes_put32(raw + 128, (uint32_t)r->mtime.tv_nsec);
-	mac_of(keys, raw, RECORD_MAC_AT, raw + RECORD_SIZE, r->size, raw + RECORD_MAC_AT);
-}
-
-/* raw is a head and `room` bytes after it. */
-static bool record_decode(const struct keyring *keys, const uint8_t *raw, size_t room,
-			  struct journal_record *r)
-{
-	uint32_t size = bytes_get32(raw + 84);
-
-	if (memcmp(raw, RECORD_MAGIC, 8) != 0 || size > JOURNAL_PAYLOAD_MAX || size > room ||
-	    !mac_is(keys, raw, RECORD_MAC_AT, raw + RECORD_SIZE, size))
-		return false;
-	memset(r, 0, sizeof(*r));
-	r->epoch = bytes_get64(raw + 8);
-	memcpy(r->id, raw + 16, KEYS_FILE_ID_SIZE);
-	r->inode = bytes_get64(raw + 48);
-	r->sequence = bytes_get64(raw + 56);
-	r->block = bytes_get64(raw + 64);
-	r->length = bytes_get64(raw + 72);
-	r->slot = bytes_get32(raw + 80);
-	r->size = size;
-	memcpy(r->half, raw + 88, FORMAT_HALF_SIZE);
-	r->mtime.tv_sec = (time_t)bytes_get64(raw + 120);
-	r->mtime.tv_nsec = bytes_get32(raw + 128) % 1000000000;
-	return r->slot < 2 && r->length <= FORMAT_MAX_LENGTH;
-}
 
 static uint64_t in_sectors(uint64_t size)
 {
@@ -159,7 +64,6 @@ static struct journal *new_journal(int fd, const struct keyring *keys, uint64_t 
 	j->keys = keys;
 	j->fd = fd;
 	j->part_size = size / 2 / SECTOR * SECTOR;
-	j->epoch = 1;
 	return j;
 }
 
@@ -176,8 +80,7 @@ static int open_regular(int dirfd, int flags, int *fd)
 {
 	struct stat st;
 
-	*fd = openat(dirfd, JOURNAL_FILE, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags,
-		     0600);
+	*fd = openat(dirfd, JOURNAL_FILE, O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags, 0600);
 	if (*fd < 0)
 		return -errno;
 	if (!fstat(*fd, &st) && S_ISREG(st.st_mode))
@@ -187,10 +90,23 @@ static int open_regular(int dirfd, int flags, int *fd)
 	return -EIO;
 }
 
+/*
+ * Epochs of one mount follow each other and meet those of no other one: so nobody
+ * can make up a part of records of several.
+ */
+static int draw_epoch(struct journal *j)
+{
+	if (getrandom(&j->voided, sizeof(j->voided), 0) != sizeof(j->voided))
+		return -EIO;
+	j->voided >>= 1;
+	j->epoch = j->voided + 1;
+	return 0;
+}
+
 int journal_new(int dirfd, const struct keyring *keys, uint64_t size, struct journal **out)
 {
 	int fd;
-	int r = open_regular(dirfd, O_CREAT, &fd);
+	int r = open_regular(dirfd, O_RDWR | O_CREAT, &fd);
 
 	*out = NULL;
 	if (!r && ftruncate(fd, 0))
@@ -202,7 +118,14 @@ int journal_new(int dirfd, const struct keyring *keys, uint64_t size, struct jou
 		return r;
 	}
 	*out = new_journal(fd, keys, size);
-	return *out ? 0 : -ENOMEM;
+	if (!*out)
+		return -ENOMEM;
+	r = draw_epoch(*out);
+	if (r) {
+		journal_free(*out);
+		*out = NULL;
+	}
+	return r;
 }
 
 void journal_free(struct journal *j)
@@ -214,10 +137,10 @@ void journal_free(struct journal *j)
 	free(j);
 }
 
-void journal_empty(struct journal *j)
+int journal_empty(struct journal *j)
 {
-	(void)!ftruncate(j->fd, 0); /* void: what stays says nothing */
 	j->filled = false;
+	return ftruncate(j->fd, 0) ? -errno : 0;
 }
 
 /* Zeros first: syncing a record is then a matter of its bytes alone. */
@@ -233,6 +156,14 @@ static int fill(int fd, uint64_t size)
 	return !r && fsync(fd) ? -errno : r;
 }
 
+/* From now on changes are made in place; what is in the journal counts as ever. */
+static void give_up(struct journal *j, int r)
+{
+	if (!atomic_exchange(&j->broken, true))
+		log_warn("no journal: %s; a power failure may cost more than it should",
+			 strerror(-r));
+}
+
 bool journal_is_ready(struct journal *j)
 {
 	int r = 0;
@@ -243,12 +174,10 @@ bool journal_is_ready(struct journal *j)
 		if (r)
 			(void)!ftruncate(j->fd, 0);
 		j->filled = !r;
-		atomic_store(&j->broken, r != 0);
 	}
 	pthread_mutex_unlock(&j->lock);
 	if (r)
-		log_warn("no journal: %s; a power failure may cost more than it should",
-			 strerror(-r));
+		give_up(j, r);
 	return !journal_is_broken(j);
 }
 
@@ -263,7 +192,7 @@ static int write_part(struct journal *j, int part, uint64_t epoch)
 {
 	uint8_t raw[SECTOR];
 
-	part_encode(j->keys, epoch, raw);
+	journal_part_encode(j->keys, epoch, raw);
 	return fdio_pwrite_full(j->fd, raw, sizeof(raw), (off_t)((uint64_t)part * j->part_size));
 }
 
@@ -282,18 +211,18 @@ static int begin_part(struct journal *j)
 
 static int append(struct journal *j, struct journal_record *record, const void *payload)
 {
-	uint64_t size = in_sectors(RECORD_SIZE + (uint64_t)record->size);
-	uint8_t raw[RECORD_SIZE + JOURNAL_PAYLOAD_MAX];
+	uint64_t size = in_sectors(JOURNAL_RECORD_SIZE + (uint64_t)record->size);
+	uint8_t raw[JOURNAL_RECORD_SIZE + JOURNAL_PAYLOAD_MAX];
 	uint64_t at = (uint64_t)j->part * j->part_size + j->position;
 	int r;
 
 	if (j->position + size > j->part_size)
 		return JOURNAL_FULL;
 	record->epoch = j->epoch;
-	record->at = at + RECORD_SIZE;
-	memcpy(raw + RECORD_SIZE, payload, record->size);
-	record_encode(j->keys, record, raw);
-	r = fdio_pwrite_full(j->fd, raw, RECORD_SIZE + (size_t)record->size, (off_t)at);
+	record->at = at + JOURNAL_RECORD_SIZE;
+	memcpy(raw + JOURNAL_RECORD_SIZE, payload, record->size);
+	journal_record_encode(j->keys, record, raw);
+	r = fdio_pwrite_full(j->fd, raw, JOURNAL_RECORD_SIZE + (size_t)record->size, (off_t)at);
 	if (r)
 		return r;
 	j->position += size;
@@ -312,6 +241,8 @@ int journal_append(struct journal *j, struct journal_record *record, const void 
 	if (!r)
 		r = append(j, record, payload);
 	pthread_mutex_unlock(&j->lock);
+	if (r < 0)
+		give_up(j, r);
 	return r;
 }
 
@@ -331,8 +262,12 @@ int journal_sync(struct journal *j)
 	pthread_mutex_unlock(&j->lock);
 	if (fd < 0)
 		return 0;
-	if (fdatasync(fd))
-		return -errno;
+	if (fdatasync(fd)) {
+		int r = -errno;
+
+		give_up(j, r); /* what was to be written may be lost, and the next sync not say so */
+		return r;
+	}
 	pthread_mutex_lock(&j->lock);
 	if (j->synced < appended)
 		j->synced = appended;
@@ -427,23 +362,23 @@ static int load_part(struct journal *j, int part, uint64_t epoch, struct loaded 
 {
 	uint64_t start = (uint64_t)part * j->part_size;
 	uint64_t position = SECTOR;
-	uint8_t raw[RECORD_SIZE + JOURNAL_PAYLOAD_MAX];
+	uint8_t raw[JOURNAL_RECORD_SIZE + JOURNAL_PAYLOAD_MAX];
 	struct journal_record record;
 	int r = 0;
 
-	while (!r && position + RECORD_SIZE <= j->part_size) {
+	while (!r && position + JOURNAL_RECORD_SIZE <= j->part_size) {
 		uint64_t left = j->part_size - position;
 		ssize_t got = fdio_pread_some(j->fd, raw, left < sizeof(raw) ? left : sizeof(raw),
 					      (off_t)(start + position));
 
-		if (got < RECORD_SIZE)
+		if (got < JOURNAL_RECORD_SIZE)
 			return got < 0 ? (int)got : 0;
 		/* One that is not whole was not durable, and nothing after it was. */
-		if (!record_decode(j->keys, raw, (size_t)got - RECORD_SIZE, &record) ||
+		if (!journal_record_decode(j->keys, raw, (size_t)got, &record) ||
 		    record.epoch != epoch)
 			return 0;
-		record.at = start + position + RECORD_SIZE;
-		position += in_sectors(RECORD_SIZE + (uint64_t)record.size);
+		record.at = start + position + JOURNAL_RECORD_SIZE;
+		position += in_sectors(JOURNAL_RECORD_SIZE + (uint64_t)record.size);
 		r = keep(l, &record);
 	}
 	return r;
@@ -462,7 +397,7 @@ static int load(struct journal *j, struct loaded *l)
 	j->part_size = (uint64_t)st.st_size / 2 / SECTOR * SECTOR;
 	for (int i = 0; i < 2 && !r; i++) {
 		r = fdio_pread_full(j->fd, raw, sizeof(raw), (off_t)((uint64_t)i * j->part_size));
-		epochs[i] = r ? 0 : part_decode(j->keys, raw);
+		epochs[i] = r ? 0 : journal_part_decode(j->keys, raw);
 		if (r == -ENODATA)
 			r = 0; /* cut off while it was made */
 	}
@@ -478,7 +413,7 @@ static int load(struct journal *j, struct loaded *l)
 	return r;
 }
 
-int journal_load(int dirfd, const struct keyring *keys, struct journal **out,
+int journal_load(int dirfd, const struct keyring *keys, bool read_only, struct journal **out,
 		 struct journal_record **records, size_t *n)
 {
 	struct loaded l = { 0 };
@@ -489,7 +424,7 @@ int journal_load(int dirfd, const struct keyring *keys, struct journal **out,
 	*out = NULL;
 	*records = NULL;
 	*n = 0;
-	r = open_regular(dirfd, 0, &fd);
+	r = open_regular(dirfd, read_only ? O_RDONLY : O_RDWR, &fd);
 	if (r)
 		return r == -ENOENT ? 0 : r;
 	j = new_journal(fd, keys, 0);

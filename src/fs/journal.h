@@ -29,20 +29,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
-#include "engine/keys.h"
-#include "fs/format.h"
+#include "fs/journal_bytes.h"
 
 #define JOURNAL_FILE "cryptfs.journal"
-
-/* The block index that stands for a small file's content. */
-#define JOURNAL_SMALL UINT64_MAX
 
 enum {
 	JOURNAL_SIZE = 4 * 1024 * 1024, /* of a mount's: some 900 blocks */
 	JOURNAL_SIZE_MIN = 128 * 1024,
-	JOURNAL_PAYLOAD_MAX = FORMAT_BLOCK_SIZE,
 };
 
 enum {
@@ -50,21 +44,6 @@ enum {
 };
 
 struct journal;
-
-struct journal_record {
-	uint8_t id[KEYS_FILE_ID_SIZE];
-	uint64_t inode;	   /* of the backing file: a hint */
-	uint64_t sequence; /* of the file's last header; of a small file's in the payload */
-	uint64_t block;
-	uint64_t length;		/* of the file, plaintext, afterwards */
-	uint32_t slot;			/* small: which header slot */
-	uint32_t size;			/* of the payload */
-	uint8_t half[FORMAT_HALF_SIZE]; /* blocks: the half-entry that opens it */
-	struct timespec mtime;
-	/* Not on disk: */
-	uint64_t at;	/* where the payload is */
-	uint64_t epoch; /* of the part it is in */
-};
 
 /*
  * The journal of the vault dirfd (borrowed for the call), emptied: 0 or -errno.
@@ -77,7 +56,8 @@ void journal_free(struct journal *j);
 
 /*
  * Make room for records, before the first: false if that cannot be (the disk is
- * full; said once in the log).  Then the journal is broken.
+ * full).  Then the journal is broken, as after a failed append or sync: said once in
+ * the log, and nothing more is to go into it; what is in it counts as ever.
  */
 bool journal_is_ready(struct journal *j);
 bool journal_is_broken(struct journal *j);
@@ -111,17 +91,21 @@ int journal_void(struct journal *j, uint64_t epoch);
 /* True if records of this epoch still count. */
 bool journal_is_live(struct journal *j, uint64_t epoch);
 
-/* Everything is in place, durably, and nobody appends any more: an empty file is left. */
-void journal_empty(struct journal *j);
+/*
+ * Everything is in place, durably, and nobody appends any more: an empty file is left.
+ * 0 or -errno.
+ */
+int journal_empty(struct journal *j);
 
 /* ---- after a death --------------------------------------------------------- */
 
 /*
  * The records of a journal that was left behind, in their order (an array for
- * free(3)), and the journal, for journal_read and journal_empty only.  Without
- * a journal *out is NULL.  0 or -errno.
+ * free(3)), and the journal, for journal_read and (unless read_only) journal_empty
+ * only.  Without a journal *out is NULL.  0 or -errno: -EIO, -ELOOP and the like if
+ * something else lies in its place.
  */
-int journal_load(int dirfd, const struct keyring *keys, struct journal **out,
+int journal_load(int dirfd, const struct keyring *keys, bool read_only, struct journal **out,
 		 struct journal_record **records, size_t *n);
 
 #endif /* FS_JOURNAL_H */

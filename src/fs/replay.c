@@ -253,7 +253,7 @@ int replay_vault(const struct store *store, struct io *io, int dirfd, int root_f
 	int r;
 
 	memset(result, 0, sizeof(*result));
-	r = journal_load(dirfd, store->keys, &p.journal, &p.records, &p.n);
+	r = journal_load(dirfd, store->keys, store->read_only, &p.journal, &p.records, &p.n);
 	if (r || !p.journal)
 		return r;
 	result->n_records = p.n;
@@ -264,7 +264,7 @@ int replay_vault(const struct store *store, struct io *io, int dirfd, int root_f
 	r = put_in_place(&p, root_fd);
 	result->n_found = result->n_files - p.left;
 	if (!r)
-		journal_empty(p.journal);
+		r = journal_empty(p.journal);
 out:
 	free(p.records);
 	journal_free(p.journal);
