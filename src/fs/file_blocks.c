@@ -613,6 +613,8 @@ static void choose_store(const struct file *f, struct run *run, uint64_t offset,
 {
 	uint64_t last = run->first + run->n - 1;
 
+	if (!f->may_journal)
+		return; /* nothing is at risk, or there is no journal */
 	run->first_to_journal = is_at_risk(f, run->first, offset, end);
 	run->last_to_journal = is_at_risk(f, last, offset, end);
 	run->to_journal = run->n <= SHORT_RUN && (run->first_to_journal || run->last_to_journal);
@@ -686,7 +688,7 @@ static int pad_last_block(struct file *f, struct io *io, uint64_t length, uint64
 	if (r || (format_entry_is_hole(run.entries) && !moved_find(f, last)))
 		return r;
 	r = load_edge(f, io, last, IO_EDGE, bad);
-	run.to_journal = moved_at_risk(f, last);
+	run.to_journal = moved_is_due(f, last);
 	if (!r)
 		r = seal_and_store(f, io, &run);
 	if (!r && run.to_journal)
@@ -834,7 +836,7 @@ int blocks_cut(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	if (format_entry_is_hole(run.entries))
 		return cut_at(f, length);
 	r = load_edge(f, io, last, IO_EDGE, bad);
-	if (!r && moved_at_risk(f, last))
+	if (!r && moved_is_due(f, last))
 		return cut_moved(f, io, &run, length);
 	if (!r)
 		r = cut_block(f, io, &run, length);

@@ -83,7 +83,7 @@ static int store(struct file *f, struct io *io, uint32_t at, size_t size)
 	memcpy(f->header.small_nonce, io->records[0].nonce, CIPHER_NONCE_SIZE);
 	memcpy(f->header.small_tag, io->records[0].tag, CIPHER_TAG_SIZE);
 	r = header_prepare(f, io, &slot);
-	if (!r && size && moved_at_risk(f, 0)) {
+	if (!r && size && moved_is_due(f, 0)) {
 		r = put_in_journal(f, slot, io->data + at, size);
 	} else if (!r) {
 		f->in_place++;
