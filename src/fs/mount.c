@@ -376,7 +376,7 @@ static int load_tree(struct mount *m)
 		return r;
 	r = open_journal(m);
 	if (r)
-		return failed("replay the vault's journal", r);
+		return failed("put the vault's journal in place (a read-only mount does without)", r);
 	r = tree_new(&m->store, vault_tree_fd(m->vault), &m->tree);
 	if (!r)
 		return 0;

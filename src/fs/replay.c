@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "fs/backing.h"
 #include "fs/file.h"
 #include "fs/journal.h"
 
@@ -186,7 +187,7 @@ static int visit_file(struct replay *p, int dirfd, const char *name, ino_t inode
 
 	if (!is_wanted(p, inode))
 		return 0;
-	fd = openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = backing_open(dirfd, name, O_RDWR, geteuid() != 0);
 	if (fd < 0)
 		return 0; /* a FIFO, a link, not ours */
 	if (!fstat(fd, &st) && S_ISREG(st.st_mode))
@@ -197,9 +198,73 @@ static int visit_file(struct replay *p, int dirfd, const char *name, ino_t inode
 	return r;
 }
 
-static int walk(struct replay *p, int dirfd, const char *name);
+/* A directory on the way down, and those in it that are still to be walked. */
+struct level {
+	struct level *above;
+	dev_t device;
+	ino_t inode;
+	char *names; /* one after the other, each with its zero; the last one comes first */
+	size_t size;
+	size_t room;
+};
 
-static int visit(struct replay *p, int dirfd, const struct dirent *entry)
+static int push(struct level **top, int dirfd)
+{
+	struct level *level = calloc(1, sizeof(*level));
+	struct stat st;
+
+	if (!level)
+		return -ENOMEM;
+	if (fstat(dirfd, &st)) {
+		free(level);
+		return -errno;
+	}
+	level->device = st.st_dev;
+	level->inode = st.st_ino;
+	level->above = *top;
+	*top = level;
+	return 0;
+}
+
+static void pop(struct level **top)
+{
+	struct level *level = *top;
+
+	*top = level->above;
+	free(level->names);
+	free(level);
+}
+
+static int remember_dir(struct level *level, const char *name)
+{
+	size_t size = strlen(name) + 1;
+
+	if (level->room - level->size < size) {
+		size_t room = 2 * level->room + size;
+		char *more = realloc(level->names, room);
+
+		if (!more)
+			return -ENOMEM;
+		level->names = more;
+		level->room = room;
+	}
+	memcpy(level->names + level->size, name, size);
+	level->size += size;
+	return 0;
+}
+
+/* The last name that is remembered, no more: in place until the next one is. */
+static const char *next_dir(struct level *level)
+{
+	size_t at = level->size - 1;
+
+	while (at && level->names[at - 1])
+		at--;
+	level->size = at;
+	return level->names + at;
+}
+
+static int visit(struct replay *p, int dirfd, struct level *level, const struct dirent *entry)
 {
 	struct stat st;
 	unsigned char type = entry->d_type;
@@ -209,25 +274,81 @@ static int visit(struct replay *p, int dirfd, const struct dirent *entry)
 	if (type == DT_UNKNOWN && !fstatat(dirfd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
 		type = (unsigned char)IFTODT(st.st_mode);
 	if (type == DT_DIR)
-		return walk(p, dirfd, entry->d_name);
+		return remember_dir(level, entry->d_name);
 	return type == DT_REG ? visit_file(p, dirfd, entry->d_name, entry->d_ino) : 0;
 }
 
-static int walk(struct replay *p, int dirfd, const char *name)
+/* All that lies in a directory: files now, directories later. */
+static int visit_all(struct replay *p, int dirfd, struct level *level)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = fdio_open_dir(dirfd);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 	int r = 0;
 
 	if (!d) {
-		r = errno == EACCES || errno == ENOENT ? 0 : -errno;
+		r = -errno;
 		fdio_close(fd);
 		return r;
 	}
 	while (!r && p->left && (entry = readdir(d)))
-		r = visit(p, fd, entry);
+		r = visit(p, fd, level, entry);
 	(void)closedir(d);
+	return r;
+}
+
+/* Take *fd down into a directory; one that keeps us out is passed over. */
+static int go_down(struct replay *p, struct level **top, int *fd, const char *name)
+{
+	int below = openat(*fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r;
+
+	if (below < 0)
+		return errno == EACCES || errno == ENOENT ? 0 : -errno;
+	fdio_close(*fd);
+	*fd = below;
+	r = push(top, *fd);
+	return r ? r : visit_all(p, *fd, *top);
+}
+
+/* And up again, if that is where it came from. */
+static int go_up(struct level **top, int *fd)
+{
+	struct level *above = (*top)->above;
+	struct stat st;
+	int up;
+
+	pop(top);
+	if (!above)
+		return 0;
+	up = openat(*fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (up < 0)
+		return -errno;
+	fdio_close(*fd);
+	*fd = up;
+	if (fstat(up, &st))
+		return -errno;
+	return st.st_dev == above->device && st.st_ino == above->inode ? 0 : -ESTALE;
+}
+
+/* With one descriptor, however deep it goes. */
+static int walk(struct replay *p, int root_fd)
+{
+	struct level *top = NULL;
+	int fd = fdio_open_dir(root_fd);
+	int r = fd < 0 ? fd : push(&top, fd);
+
+	if (!r)
+		r = visit_all(p, fd, top);
+	while (!r && p->left && top) {
+		if (top->size)
+			r = go_down(p, &top, &fd, next_dir(top));
+		else
+			r = go_up(&top, &fd);
+	}
+	while (top)
+		pop(&top);
+	fdio_close(fd);
 	return r;
 }
 
@@ -238,10 +359,10 @@ static int put_in_place(struct replay *p, int root_fd)
 	p->done = calloc(p->n + 1, sizeof(*p->done));
 	if (!p->done)
 		return -ENOMEM;
-	r = walk(p, root_fd, ".");
+	r = walk(p, root_fd);
 	p->by_id = true;
 	if (!r && p->left)
-		r = walk(p, root_fd, ".");
+		r = walk(p, root_fd);
 	free(p->done);
 	return r;
 }
