@@ -620,6 +620,33 @@ static void choose_store(const struct file *f, struct run *run, uint64_t offset,
 	run->to_journal = run->n <= SHORT_RUN && (run->first_to_journal || run->last_to_journal);
 }
 
+/*
+ * Space in place for blocks of a run that go to the journal and have none yet: a full
+ * disk is to be met by the writer, not by a checkpoint.
+ */
+static int reserve_moved(struct file *f, const struct run *run)
+{
+	uint32_t first = run->n;
+	uint32_t end = 0;
+	int r;
+
+	for (uint32_t i = 0; i < run->n; i++) {
+		bool moves = run->to_journal || (!i && run->first_to_journal) ||
+			     (i + 1 == run->n && run->last_to_journal);
+
+		if (!moves || moved_find(f, run->first + i) ||
+		    !format_entry_is_hole(run->entries + (size_t)i * FORMAT_ENTRY_SIZE))
+			continue;
+		first = first < i ? first : i;
+		end = i + 1;
+	}
+	if (!end)
+		return 0;
+	r = holes_reserve(f, (run->first + first) * FORMAT_BLOCK_SIZE,
+			  (run->first + end) * FORMAT_BLOCK_SIZE);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
 /* The backing file's size and time, when a run was stored that ends at `end`. */
 static int follow(struct file *f, const struct run *run, uint64_t end)
 {
@@ -655,6 +682,8 @@ int blocks_write(struct file *f, struct io *io, uint64_t offset, size_t size, ui
 		r = merge_edges(f, io, offset, end, &run, version, bad);
 	if (!r)
 		r = load_entries(f, &run);
+	if (!r)
+		r = reserve_moved(f, &run);
 	if (!r)
 		keep_tail(f, io, &run, end);
 	if (!r && end > f->length)
