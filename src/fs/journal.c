@@ -265,7 +265,8 @@ int journal_sync(struct journal *j)
 	if (fdatasync(fd)) {
 		int r = -errno;
 
-		give_up(j, r); /* what was to be written may be lost, and the next sync not say so */
+		give_up(j,
+			r); /* what was to be written may be lost, and the next sync not say so */
 		return r;
 	}
 	pthread_mutex_lock(&j->lock);
@@ -413,24 +414,16 @@ static int load(struct journal *j, struct loaded *l)
 	return r;
 }
 
-int journal_load(int dirfd, const struct keyring *keys, bool read_only, struct journal **out,
-		 struct journal_record **records, size_t *n)
+int journal_load_from(int fd, const struct keyring *keys, struct journal **out,
+		      struct journal_record **records, size_t *n)
 {
 	struct loaded l = { 0 };
-	struct journal *j = NULL;
-	int fd;
-	int r;
+	struct journal *j = new_journal(fd, keys, 0);
+	int r = j ? load(j, &l) : -ENOMEM;
 
 	*out = NULL;
 	*records = NULL;
 	*n = 0;
-	r = open_regular(dirfd, read_only ? O_RDONLY : O_RDWR, &fd);
-	if (r)
-		return r == -ENOENT ? 0 : r;
-	j = new_journal(fd, keys, 0);
-	if (!j)
-		return -ENOMEM;
-	r = load(j, &l);
 	if (r) {
 		free(l.records);
 		journal_free(j);
@@ -440,4 +433,18 @@ int journal_load(int dirfd, const struct keyring *keys, bool read_only, struct j
 	*n = l.n;
 	*out = j;
 	return 0;
+}
+
+int journal_load(int dirfd, const struct keyring *keys, bool read_only, struct journal **out,
+		 struct journal_record **records, size_t *n)
+{
+	int fd;
+	int r = open_regular(dirfd, read_only ? O_RDONLY : O_RDWR, &fd);
+
+	*out = NULL;
+	*records = NULL;
+	*n = 0;
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	return journal_load_from(fd, keys, out, records, n);
 }

@@ -108,4 +108,8 @@ int journal_empty(struct journal *j);
 int journal_load(int dirfd, const struct keyring *keys, bool read_only, struct journal **out,
 		 struct journal_record **records, size_t *n);
 
+/* The same of an open file, which is taken in any case. */
+int journal_load_from(int fd, const struct keyring *keys, struct journal **out,
+		      struct journal_record **records, size_t *n);
+
 #endif /* FS_JOURNAL_H */
