@@ -35,6 +35,8 @@ struct tree {
 	size_t n_journalled;
 	size_t journalled_room;
 	size_t n_taken; /* by a checkpoint; there is room for them, too */
+	bool dropped;	/* of what was on the list since the last one; that it is gone is to be
+			   durable */
 	uint64_t journalled_since_ms;
 };
 
@@ -80,6 +82,8 @@ int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *
 /* Open, or share, the file of a node; for a moment or for a handle. */
 int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write);
 void tree_file_put(struct tree *t, struct node *node);
+/* The same, if it has no name any more and nobody else has it open: whether it was done. */
+bool tree_file_put_if_gone(struct tree *t, struct node *node);
 /* Whether the header of the regular file st at dirfd/stored allows it any names. */
 bool tree_is_unbound(struct tree *t, int dirfd, const char *stored, const struct stat *st);
 /*
@@ -97,6 +101,8 @@ void tree_settle_later(struct tree *t, struct node *node);
 
 /* tree_journal.c */
 
+/* Let go of a file that nobody can get at any more, whatever the journal has of it. */
+void tree_journal_drop(struct tree *t, struct node *node);
 /* A checkpoint if the oldest is on the list for so long. */
 void tree_checkpoint_if_older(struct tree *t, uint64_t ms);
 

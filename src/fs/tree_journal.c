@@ -5,7 +5,8 @@
  *
  * A file is on the list before anything of it is in the journal, and is let go
  * of after its records are void, if no new ones came: whether new ones may come
- * is decided under the list's lock.
+ * is decided under the list's lock.  One that nobody can get at any more is let go
+ * of at once.
  */
 #include "fs/tree_internal.h"
 
@@ -73,6 +74,34 @@ static int let_journal(struct tree *t, struct node *node)
 	return r;
 }
 
+/*
+ * Its space is wanted.  What the journal has of it stays there; before that is void, it
+ * is to be durable that the file is gone.
+ */
+void tree_journal_drop(struct tree *t, struct node *node)
+{
+	bool done = false;
+	size_t at = 0;
+
+	if (!t->store->journal)
+		return;
+	pthread_mutex_lock(&t->journal_lock);
+	if (node->journalled) {
+		while (at < t->n_journalled && t->journalled[at] != node)
+			at++;
+		/* Else a checkpoint has it, and lets go of it. */
+		done = at < t->n_journalled && tree_file_put_if_gone(t, node);
+	}
+	if (done) {
+		t->journalled[at] = t->journalled[--t->n_journalled];
+		node->journalled = false;
+		t->dropped = true;
+	}
+	pthread_mutex_unlock(&t->journal_lock);
+	if (done)
+		nodes_unref(t->nodes, node);
+}
+
 /* While nothing of the file is locked: half a part is more than all threads need. */
 static void make_journal_room(struct tree *t)
 {
@@ -127,12 +156,12 @@ int tree_file_allocate(struct tree *t, struct io *io, struct node *node,
 
 /* ---- checkpoints ----------------------------------------------------------- */
 
-static int sync_all(struct tree *t, struct node *nodes[], size_t n)
+static int sync_all(struct tree *t, struct node *nodes[], size_t n, bool dropped)
 {
 	int r = 0;
 	int fd;
 
-	if (n < SYNC_TOGETHER) {
+	if (n < SYNC_TOGETHER && !dropped) {
 		for (size_t i = 0; i < n && !r; i++)
 			r = fdatasync(file_fd(nodes[i]->file)) ? -errno : 0;
 		return r;
@@ -143,7 +172,8 @@ static int sync_all(struct tree *t, struct node *nodes[], size_t n)
 	return r;
 }
 
-static int put_in_place(struct tree *t, struct node *nodes[], size_t n, uint64_t epoch)
+static int put_in_place(struct tree *t, struct node *nodes[], size_t n, bool dropped,
+			uint64_t epoch)
 {
 	uint64_t *in_place = calloc(n + 1, sizeof(*in_place));
 	int r = in_place ? 0 : -ENOMEM;
@@ -151,7 +181,7 @@ static int put_in_place(struct tree *t, struct node *nodes[], size_t n, uint64_t
 	for (size_t i = 0; i < n && !r; i++)
 		r = file_checkpoint(nodes[i]->file, epoch, &in_place[i]);
 	if (!r)
-		r = sync_all(t, nodes, n);
+		r = sync_all(t, nodes, n, dropped);
 	for (size_t i = 0; i < n && !r; i++)
 		file_checkpoint_done(nodes[i]->file, in_place[i]);
 	free(in_place);
@@ -183,6 +213,7 @@ static void give_back(struct tree *t, struct node *nodes[], size_t n, bool all)
 static int checkpoint(struct tree *t)
 {
 	struct node **nodes = NULL;
+	bool dropped = false;
 	uint64_t epoch;
 	size_t n;
 	int r;
@@ -199,12 +230,19 @@ static int checkpoint(struct tree *t)
 			memcpy(nodes, t->journalled, n * sizeof(struct node *));
 		t->n_taken = n;
 		t->n_journalled = 0;
+		dropped = t->dropped;
+		t->dropped = false;
 	}
 	pthread_mutex_unlock(&t->journal_lock);
 	if (!nodes)
 		return -ENOMEM;
-	r = put_in_place(t, nodes, n, epoch);
+	r = put_in_place(t, nodes, n, dropped, epoch);
 	give_back(t, nodes, n, r != 0);
+	if (r && dropped) {
+		pthread_mutex_lock(&t->journal_lock);
+		t->dropped = true;
+		pthread_mutex_unlock(&t->journal_lock);
+	}
 	free(nodes);
 	return r;
 }
@@ -228,7 +266,7 @@ void tree_checkpoint_if_older(struct tree *t, uint64_t ms)
 	bool due;
 
 	pthread_mutex_lock(&t->journal_lock);
-	due = t->n_journalled && now_ms() - t->journalled_since_ms >= ms;
+	due = (t->n_journalled || t->dropped) && now_ms() - t->journalled_since_ms >= ms;
 	pthread_mutex_unlock(&t->journal_lock);
 	if (due)
 		(void)tree_checkpoint(t);

@@ -182,27 +182,50 @@ void tree_correct_size(struct tree *t, struct io *io, struct tree_entry *entry)
 	pthread_rwlock_unlock(&t->rename_lock);
 }
 
+/* Under node->lock; gives the file to be closed, or NULL. */
+static struct file *put(struct tree *t, struct node *node)
+{
+	struct file *f = node->file;
+	struct stat st;
+
+	if (--node->opens)
+		return NULL;
+	/* Before anybody can open it anew and find nothing left to sync. */
+	if (file_is_unsettled(f) && (!file_is_suspect(f) || file_was_changed(f)))
+		tree_settle_later(t, node);
+	node->file = NULL;
+	node->trusted = !file_is_suspect(f);
+	node->seen = !fstat(file_fd(f), &st);
+	if (node->seen) {
+		node->seen_mtime = st.st_mtim;
+		node->seen_size = st.st_size;
+	}
+	return f;
+}
+
 void tree_file_put(struct tree *t, struct node *node)
+{
+	struct file *f;
+
+	lock_take(&node->lock);
+	f = put(t, node);
+	lock_drop(&node->lock);
+	file_close(f);
+}
+
+bool tree_file_put_if_gone(struct tree *t, struct node *node)
 {
 	struct file *f = NULL;
 	struct stat st;
+	bool gone;
 
 	lock_take(&node->lock);
-	if (--node->opens == 0) {
-		f = node->file;
-		/* Before anybody can open it anew and find nothing left to sync. */
-		if (file_is_unsettled(f) && (!file_is_suspect(f) || file_was_changed(f)))
-			tree_settle_later(t, node);
-		node->file = NULL;
-		node->trusted = !file_is_suspect(f);
-		node->seen = !fstat(file_fd(f), &st);
-		if (node->seen) {
-			node->seen_mtime = st.st_mtim;
-			node->seen_size = st.st_size;
-		}
-	}
+	gone = node->opens == 1 && !fstat(file_fd(node->file), &st) && !st.st_nlink;
+	if (gone)
+		f = put(t, node);
 	lock_drop(&node->lock);
 	file_close(f);
+	return gone;
 }
 
 static void let_go(void *arg, struct node *node)
@@ -344,7 +367,10 @@ int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool 
 
 void tree_release(struct tree *t, struct node *node)
 {
+	nodes_ref(t->nodes, node);
 	tree_file_put(t, node);
+	tree_journal_drop(t, node);
+	nodes_unref(t->nodes, node);
 }
 
 int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
