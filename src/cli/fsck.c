@@ -50,7 +50,7 @@ struct run {
 	atomic_bool survey_stop;
 	uint64_t n_told;
 	bool has_journal;
-	int replayed; /* what replay_vault said of it */
+	struct replay_pending *pending; /* without --repair: what it has */
 };
 
 /* ---- being told to stop ------------------------------------------------------- */
@@ -322,7 +322,7 @@ static int check(const struct request *q, const struct check_options *options, s
 		begin_json(q);
 	check_config(run->check, v);
 	if (run->has_journal)
-		check_journal(run->check, run->replayed);
+		check_journal(run->check);
 	start_progress(run);
 	r = check_tree(run->check, run->tree_fd);
 	stop_progress(run);
@@ -355,21 +355,26 @@ static int begin_salvage(const struct request *q, const struct vault *v, struct 
 	return r ? STATUS_SYSTEM : STATUS_OK;
 }
 
-/* What the journal holds counts before everything else that there is. */
+/*
+ * What the journal holds counts before everything else that there is: without it, what
+ * a repair writes would make its records void.
+ */
 static int look_at_journal(struct run *run, const struct store *store, const struct vault *v)
 {
-	struct replay_result result;
-	struct io *io;
+	struct replay_result result = { 0 };
+	struct io *io = NULL;
 	int r = io_new(store, &io);
 
-	if (!r) {
+	if (!r && store->read_only)
+		r = replay_pending_new(store, vault_fd(v), &run->pending);
+	else if (!r)
 		r = replay_vault(store, io, vault_fd(v), vault_tree_fd(v), &result);
-		io_free(io);
-		run->has_journal = r || result.n_records;
-		run->replayed = r;
+	io_free(io);
+	run->has_journal = run->pending || result.n_records;
+	if (!r)
 		return STATUS_OK;
-	}
-	log_error("cannot start the check: %s", strerror(-r));
+	log_error("cannot %s the vault's journal: %s", store->read_only ? "read" : "replay",
+		  strerror(-r));
 	return STATUS_SYSTEM;
 }
 
@@ -395,10 +400,11 @@ static int look(const struct request *q, struct engine *engine, const struct vau
 	if (engine_watch(engine))
 		log_warn("workers that die will not be replaced");
 	status = look_at_journal(&run, &store, v);
+	options.pending = run.pending;
 	if (!status)
 		status = begin_salvage(q, v, &options.salvage);
 	if (status)
-		return status;
+		goto out;
 	/* Without --repair nothing is to change, not even by having been looked at. */
 	run.tree_fd = q->repair ? fcntl(vault_tree_fd(v), F_DUPFD_CLOEXEC, 3)
 				: quiet_open(vault_tree_fd(v));
@@ -408,8 +414,10 @@ static int look(const struct request *q, struct engine *engine, const struct vau
 	} else {
 		status = check(q, &options, &run, v);
 	}
+out:
 	fdio_close(run.tree_fd);
 	salvage_free(options.salvage);
+	replay_pending_free(run.pending);
 	return status;
 }
 

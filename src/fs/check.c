@@ -218,9 +218,9 @@ void check_config(struct check *c, const struct vault *v)
 	tell(c, CHECK_TEMPORARY, temporary, temporary, &what);
 }
 
-void check_journal(struct check *c, int r)
+void check_journal(struct check *c)
 {
-	const struct check_what what = { .tried = c->options.repair, .repair = r };
+	const struct check_what what = { .tried = c->options.repair };
 
 	tell(c, CHECK_JOURNAL, JOURNAL_FILE, JOURNAL_FILE, &what);
 }

@@ -111,11 +111,14 @@ struct check_counts {
 
 struct salvage;
 
+struct replay_pending;
+
 struct check_options {
 	const struct store *store;
 	bool repair; /* needs the vault's exclusive lock */
 	uint32_t threads;
 	const char *subpath;	 /* plain: only this and what is below it; or NULL */
+	const struct replay_pending *pending; /* what the journal has; or NULL: all is in place */
 	struct salvage *salvage; /* copy everything there; or NULL */
 	const atomic_bool *stop; /* set by anybody: end soon */
 	/* Called by one thread at a time. */
@@ -131,8 +134,8 @@ void check_free(struct check *c);
 /* The two copies of the configuration, after vault_unlock. */
 void check_config(struct check *c, const struct vault *v);
 
-/* A journal was not empty; with repair, r is what replay_vault said. */
-void check_journal(struct check *c, int r);
+/* A journal was not empty; with repair it was put in place. */
+void check_journal(struct check *c);
 
 /* The tree below root_fd: 0, -ENOENT for a subpath that is not there, or -errno. */
 int check_tree(struct check *c, int root_fd);

@@ -59,6 +59,7 @@ struct file_state {
 	uint64_t length;       /* bytes that file_read knows of */
 	uint64_t sealed;       /* length that the header claims; exact unless DIRTY */
 	uint64_t backing_size; /* bytes of the backing file */
+	uint64_t sequence;     /* of the last header */
 };
 
 /*

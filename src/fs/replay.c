@@ -391,3 +391,59 @@ out:
 	journal_free(p.journal);
 	return r;
 }
+
+/* ---- without a change ---------------------------------------------------------- */
+
+struct replay_pending {
+	struct replay found; /* records, sorted */
+};
+
+int replay_pending_new(const struct store *store, int dirfd, struct replay_pending **out)
+{
+	struct replay_pending *p = calloc(1, sizeof(*p));
+	int r;
+
+	*out = NULL;
+	if (!p)
+		return -ENOMEM;
+	r = journal_load(dirfd, store->keys, true, &p->found.journal, &p->found.records,
+			 &p->found.n);
+	if (r || !p->found.n) {
+		replay_pending_free(p);
+		return r;
+	}
+	sort(&p->found);
+	*out = p;
+	return 0;
+}
+
+void replay_pending_free(struct replay_pending *p)
+{
+	if (!p)
+		return;
+	free(p->found.records);
+	journal_free(p->found.journal);
+	free(p);
+}
+
+static int compare_key(const void *key, const void *record)
+{
+	const struct journal_record *x = key;
+	const struct journal_record *y = record;
+	int r = memcmp(x->id, y->id, sizeof(x->id));
+
+	return r ? r : x->block < y->block ? -1 : x->block > y->block;
+}
+
+bool replay_is_pending(const struct replay_pending *p, const uint8_t *id, uint64_t sequence,
+		       uint64_t block)
+{
+	struct journal_record key = { .block = block };
+	const struct journal_record *found;
+
+	if (!p)
+		return false;
+	memcpy(key.id, id, sizeof(key.id));
+	found = bsearch(&key, p->found.records, p->found.n, sizeof(key), compare_key);
+	return found && found->sequence >= sequence;
+}

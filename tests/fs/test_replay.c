@@ -131,6 +131,38 @@ static void a_read_only_one_changes_nothing_and_says_so(void **state)
 	close(backing);
 }
 
+/* For fsck, which must not take for damage what is only not in place yet. */
+static void says_what_is_not_in_place_yet(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		int backing = left_behind(lengths[i]);
+		struct format_header header = header_on_disk(backing);
+		uint64_t last = lengths[i] > FORMAT_SMALL_MAX ? lengths[i] / BLOCK : JOURNAL_SMALL;
+		struct replay_pending *p;
+		uint8_t other[KEYS_FILE_ID_SIZE];
+
+		assert_int_equal(replay_pending_new(&store, vault_fd, &p), 0);
+		assert_non_null(p);
+		assert_true(replay_is_pending(p, header.id, header.sequence, last));
+		assert_true(replay_is_pending(p, header.id, header.sequence, 0) ==
+			    (lengths[i] > FORMAT_SMALL_MAX));
+		assert_false(replay_is_pending(p, header.id, header.sequence, 4));
+		assert_false(replay_is_pending(p, header.id, header.sequence + 100, last));
+		memcpy(other, header.id, sizeof(other));
+		other[0] ^= 1;
+		assert_false(replay_is_pending(p, other, header.sequence, last));
+		replay_pending_free(p);
+		assert_true(is_as_before(backing));
+
+		(void)replay();
+		assert_int_equal(replay_pending_new(&store, vault_fd, &p), 0);
+		assert_null(p);
+		assert_false(replay_is_pending(p, header.id, 0, last));
+		close(backing);
+	}
+}
+
 static void finds_a_file_that_was_moved_or_copied(void **state)
 {
 	int backing = left_behind(5000);
@@ -275,6 +307,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(puts_all_in_place_once),
 		cmocka_unit_test(a_read_only_one_changes_nothing_and_says_so),
+		cmocka_unit_test(says_what_is_not_in_place_yet),
 		cmocka_unit_test(finds_a_file_that_was_moved_or_copied),
 		cmocka_unit_test(goes_down_a_deep_tree),
 		cmocka_unit_test(leaves_another_file_alone),
