@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/secrets.h"
+#include "cli/strength.h"
 #include "fs/passphrase.h"
 #include "fs/vault_config.h"
 
@@ -91,6 +92,7 @@ static int create(const struct request *q)
 	r = passphrase_get(&q->source, &secret);
 	if (r)
 		return passphrase_report(&q->source, r);
+	strength_hint(&secret);
 	r = vault_create(q->path, &q->how, &secret);
 	if (r)
 		status = exitcode_report_vault("create", q->path, r);

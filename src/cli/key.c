@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/secrets.h"
 #include "cli/slots.h"
+#include "cli/strength.h"
 #include "fs/vault_config.h"
 
 struct request {
@@ -45,6 +46,7 @@ static int add_given(struct vault *v, const char *path, const struct request *q)
 
 	if (r)
 		return passphrase_report(&q->secrets.new, r);
+	strength_hint(&secret);
 	r = vault_add_slot(v, &secret, q->label, &q->secrets.kdf, &id);
 	passphrase_free(&secret);
 	if (r)

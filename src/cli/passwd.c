@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/secrets.h"
+#include "cli/strength.h"
 
 static int replace(struct vault *v, const char *path, const struct secrets *s)
 {
@@ -12,6 +13,7 @@ static int replace(struct vault *v, const char *path, const struct secrets *s)
 
 	if (r)
 		return passphrase_report(&s->new, r);
+	strength_hint(&secret);
 	r = vault_change_secret(v, &secret, &s->kdf);
 	passphrase_free(&secret);
 	if (r)

@@ -36,8 +36,8 @@ prints() {
 	grep -qF -- "$1" out || fail "no '$1' in: $(cat out)"
 }
 
-echo secret >secret
-echo sekret >sekret
+echo 'wolf brick 7 sonata' >secret
+echo 'wolf brick 8 sonata' >sekret
 printf 'raw\0bytes' >key
 : >empty
 chmod 600 secret sekret key empty
@@ -97,6 +97,21 @@ says 1 'not an empty directory' init --cipher xor --passfile secret x
 chmod 644 secret
 says 0 'secret can be read by other users' init --passfile secret $kdf w
 chmod 600 secret
+
+# ---- a hint at a weak passphrase, where there is cracklib and its dictionary
+echo password >weak
+chmod 600 weak
+if ldd "$CRYPTFS" | grep -q libcrack && [ -e /var/cache/cracklib/cracklib_dict.pwd ]; then
+	hint='hint: this passphrase is easy to guess: it is based on a dictionary word'
+else
+	hint=-
+fi
+says 0 "$hint" init --passfile weak $kdf easy
+! grep -q password err || fail "the hint shows the passphrase"
+says 0 "$hint" key add --passfile weak --new-passfile weak $kdf easy
+says 0 - key add --passfile weak --new-keyfile weak $kdf easy
+says 0 "$hint" passwd --passfile weak --new-passfile weak $kdf easy
+says 0 - passwd --passfile weak --new-passfile secret $kdf easy
 
 # ---- info
 says 0 - info v
@@ -169,9 +184,9 @@ says 0 - passwd --passfile secret --new-passfile sekret $kdf v
 says 4 'wrong passphrase' passwd --passfile secret --new-passfile secret $kdf v
 says 0 - passwd --extpass 'cat${IFS}sekret' --new-keyfile key $kdf v
 says 0 - passwd --keyfile key --new-passfile secret $kdf v
-printf 'secret\nthird\n' | "$CRYPTFS" passwd --passfile - --new-passfile - $kdf v >out 2>err ||
+printf 'wolf brick 7 sonata\nthird tram uncle\n' | "$CRYPTFS" passwd --passfile - --new-passfile - $kdf v >out 2>err ||
 	fail "two passphrases from standard input: $(cat err)"
-echo third >sekret
+echo 'third tram uncle' >sekret
 says 0 - passwd --passfile sekret --new-passfile secret $kdf v
 
 # ---- key
