@@ -324,22 +324,32 @@ int passphrase_report(const struct passphrase_source *source, int r)
 									   : STATUS_WRONG_KEY;
 }
 
-int passphrase_unlock(struct vault *v, const char *path, const struct passphrase_source *source)
+int passphrase_unlock_by(struct vault *v, const char *path, const struct passphrase_source *source,
+			 struct vault_secret *secret)
 {
 	int tries = passphrase_is_asked(source) ? TRIES : 1;
 
 	for (;;) {
-		struct vault_secret secret;
-		int r = passphrase_get(source, &secret);
+		int r = passphrase_get(source, secret);
 
 		if (r)
 			return passphrase_report(source, r);
-		r = vault_unlock(v, &secret);
-		passphrase_free(&secret);
+		r = vault_unlock(v, secret);
 		if (!r)
 			return STATUS_OK;
+		passphrase_free(secret);
 		(void)exitcode_report_vault("unlock", path, r);
 		if (r != VAULT_WRONG_KEY || --tries == 0)
 			return exitcode_of_vault(r);
 	}
+}
+
+int passphrase_unlock(struct vault *v, const char *path, const struct passphrase_source *source)
+{
+	struct vault_secret secret;
+	int status = passphrase_unlock_by(v, path, source, &secret);
+
+	if (!status)
+		passphrase_free(&secret);
+	return status;
 }

@@ -55,4 +55,8 @@ int passphrase_report(const struct passphrase_source *source, int r);
  */
 int passphrase_unlock(struct vault *v, const char *path, const struct passphrase_source *source);
 
+/* The same; the secret that did it is the caller's to free. */
+int passphrase_unlock_by(struct vault *v, const char *path, const struct passphrase_source *source,
+			 struct vault_secret *secret);
+
 #endif /* FS_PASSPHRASE_H */
