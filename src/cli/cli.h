@@ -26,6 +26,7 @@ extern const struct command cli_init;
 extern const struct command cli_passwd;
 extern const struct command cli_key;
 extern const struct command cli_header;
+extern const struct command cli_rotate;
 extern const struct command cli_info;
 extern const struct command cli_bench;
 extern const struct command cli_status;

@@ -254,6 +254,38 @@ says 0 - passwd --passfile secret --new-passfile sekret $kdf broken
 says 5 'cannot restore the header of v: secret: not JSON' header restore --passfile secret v secret
 rm kept
 
+# ---- rotate: tests/crash/rotating.py has its deaths
+says 0 - rotate --help
+prints 'usage: cryptfs rotate'
+[ "$(wc -l <out)" -le 25 ] && [ "$(wc -L <out)" -le 80 ] || fail "the help of rotate does not fit on a screen"
+says 1 'no VAULT given' rotate
+says 1 'did you mean --drop-others?' rotate --drop-othres v
+says 3 'cannot open missing' rotate missing
+says 0 - init --passfile secret $kdf turning
+says 0 - key add --passfile secret --new-keyfile key --label car $kdf turning
+says 0 - key add --passfile secret --recovery turning
+grep -E '^    ([a-z]+ ){11}[a-z]+$' out >words
+says 0 - key add --passfile secret --new-passfile sekret --label left $kdf turning
+cp -a turning before
+says 4 'wrong passphrase' rotate --passfile weak turning
+says 1 'there is none' rotate --abort --passfile secret turning
+says 1 'what of slot 2, "car"? (give its key with --other-passfile or --other-keyfile' rotate --passfile secret turning
+says 4 'cannot keep a key of turning: wrong passphrase' rotate --passfile secret --other-passfile weak turning
+cmp turning/cryptfs.conf before/cryptfs.conf || fail "a refused rotation changed something"
+says 0 'slot 4, "left", will be gone' rotate --passfile secret --other-keyfile key --other-passfile words --drop-others turning
+prints 'keys that open it: 3'
+says 0 - key list turning
+prints 'slot 2   keyfile "car"'
+prints 'slot 3   recovery "recovery"'
+says 4 'wrong passphrase' passwd --passfile sekret --new-passfile sekret $kdf turning
+says 0 - fsck --keyfile key turning
+says 0 - fsck --passfile words turning
+says 5 'its files belong to another key' header restore --passfile secret turning before/cryptfs.conf
+mkdir turning/rotate && touch turning/rotate/thing
+says 1 'there is something in turning/rotate (move it away)' rotate --passfile secret --other-keyfile key --other-passfile words turning
+[ -e turning/rotate/thing ] || fail "rotate removed what is not its own"
+rm -r turning before
+
 # ---- a vault in use: both directories locked as a mount does it
 exec 8<v 9<v/tree
 flock -n 8 && flock -n 9 || fail "the test could not lock"
