@@ -248,6 +248,7 @@ const struct command cli_key = {
 		"  --extpass COMMAND    ... the first line that this shell command prints\n"
 		"  --keyfile FILE       ... all of FILE\n"
 		"  --keyring NAME       ... the key NAME in the kernel's keyrings\n"
+		"  --credential NAME    ... the systemd credential NAME\n"
 		"  --new-passfile FILE, --new-extpass COMMAND, --new-keyfile FILE\n"
 		"                       the same for the one to add\n"
 		"  --recovery           add twelve random words to write down, shown once\n"

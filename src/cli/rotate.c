@@ -504,6 +504,7 @@ const struct command cli_rotate = {
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... the key NAME in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --other-passfile FILE, --other-keyfile FILE\n"
 		"                     another key that is to stay; once for each.  Those not\n"
 		"                     given are asked for on the terminal\n"
