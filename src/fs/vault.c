@@ -115,19 +115,9 @@ out:
 /* The record of a new tree, last of all: what has none is no whole vault. */
 static int create_record(int dirfd, const struct keyring *keys)
 {
-	static const uint8_t no_parent[FORMAT_DIR_ID_SIZE];
-	struct format_dir_record record = { 0 };
-	bool in_xattr;
 	int fd = openat(dirfd, "tree", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int r;
+	int r = fd < 0 ? -errno : dirrec_make_root(fd, keys);
 
-	if (fd < 0)
-		return -errno;
-	randombytes_buf(record.id, sizeof(record.id));
-	format_binding(keys, no_parent, "", record.bindings[0]);
-	r = dirrec_write(fd, keys, &record, &in_xattr);
-	if (!r)
-		r = dirrec_sync(fd);
 	fdio_close(fd);
 	return r;
 }
