@@ -11,6 +11,7 @@
 
 #include "fs/confine.h"
 #include "fs/device.h"
+#include "fs/expiry.h"
 #include "fs/io.h"
 #include "fs/options.h"
 
@@ -19,6 +20,7 @@ struct status {
 	const struct options *options;
 	const struct store *store;
 	struct device *device;
+	const struct expiry *expiry;
 	const struct confine_report *confine;
 	struct timespec start; /* CLOCK_BOOTTIME */
 };
