@@ -122,12 +122,12 @@ static json_t *report(const struct status *s)
 		number_of(&s->device->hits), "misses", number_of(&s->device->misses));
 }
 
-char *status_answer(void *arg, const char *command)
+char *status_answer(void *arg, const struct control_question *q)
 {
 	json_t *object;
 	char *text;
 
-	if (strcmp(command, "status") != 0)
+	if (strcmp(q->command, "status") != 0)
 		return NULL;
 	object = report(arg);
 	text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
