@@ -32,6 +32,8 @@ extern const struct command cli_status;
 extern const struct command cli_fsck;
 extern const struct command cli_encrypt;
 extern const struct command cli_decrypt;
+extern const struct command cli_import;
+extern const struct command cli_export;
 
 enum {
 	/* What cli_option answers besides the values of the options. */
