@@ -48,6 +48,7 @@ struct node {
 	bool gone;	     /* shard: the inode has no name left, its number is free */
 	bool recent;	     /* shard: asked for since nodes_pick last came by */
 	bool told_set_id;    /* atomic: the kernel was told of set-id bits */
+	bool journalled;     /* a regular file; the tree's journal lock */
 	bool on_settle_list; /* this and the next two: the settle list's lock */
 	struct node *settle_next;
 	uint64_t settle_after_ms;
@@ -69,9 +70,9 @@ struct node {
 		};
 		struct {	      /* regular files, all under lock */
 			bool trusted; /* this mount wrote it: halves are as they should be */
-			bool journalled; /* the tree's journal lock */
 			bool shared;  /* shard: may have any names */
 			bool seen;    /* the kernel's pages are those of seen_mtime, seen_size */
+			bool kept;    /* atomic: one of opens is for who looked up a lost name */
 			uint32_t opens;
 			struct file *file; /* while open, by a handle or for a moment */
 			struct timespec seen_mtime;
@@ -121,8 +122,8 @@ void nodes_share(struct nodes *t, struct node *node);
  */
 void nodes_made(struct nodes *t, const struct stat *st);
 
-/* The kernel forgets n lookups. */
-void nodes_forget(struct nodes *t, struct node *node, uint64_t n);
+/* The kernel forgets n lookups: whether these were all. */
+bool nodes_forget(struct nodes *t, struct node *node, uint64_t n);
 
 /* References of ours. */
 void nodes_ref(struct nodes *t, struct node *node);

@@ -81,6 +81,8 @@ int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *
 
 /* Open, or share, the file of a node; for a moment or for a handle. */
 int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write);
+/* The same for reading, where it is no damage to be told that there is none: whether it could. */
+bool tree_file_get_quietly(struct tree *t, struct io *io, struct node *node);
 void tree_file_put(struct tree *t, struct node *node);
 /* The same, if it has no name any more and nobody else has it open: whether it was done. */
 bool tree_file_put_if_gone(struct tree *t, struct node *node);

@@ -40,6 +40,7 @@
 #include "base/log.h"
 #include "disk.h"
 #include "engine/engine.h"
+#include "fs/dirrec.h"
 #include "fs/journal.h"
 #include "fs/links.h"
 #include "fs/replay.h"
@@ -702,14 +703,27 @@ static void one_change(const char *vault)
 	}
 }
 
+/* As cryptfs init. */
+static void make_root(int dirfd)
+{
+	int fd;
+	int r = mkdirat(dirfd, "tree", 0700) ? -errno : 0;
+
+	fd = openat(dirfd, "tree", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (!r)
+		r = fd < 0 ? -errno : dirrec_make_root(fd, &keys);
+	if (r)
+		fail("cannot make a root: %s", strerror(-r));
+	(void)close(fd);
+}
+
 static void record_workload(const char *vault)
 {
 	int dirfd = open(vault, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int begin;
 
 	record_start(dirfd);
-	if (mkdirat(dirfd, "tree", 0700))
-		fail("mkdir: %s", strerror(errno));
+	make_root(dirfd);
 	n_things = 0;
 	n_names = 0;
 	(void)new_thing(S_IFDIR, 0);
