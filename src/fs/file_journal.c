@@ -82,6 +82,8 @@ static void remember(struct file *f, const struct moved *block)
 
 static void forget(struct file *f, size_t at, size_t n)
 {
+	if (!n)
+		return;
 	memmove(f->moved + at, f->moved + at + n, (f->n_moved - at - n) * sizeof(*f->moved));
 	f->n_moved -= n;
 }

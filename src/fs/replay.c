@@ -57,7 +57,8 @@ static void sort(struct replay *p)
 {
 	size_t kept = 0;
 
-	qsort(p->records, p->n, sizeof(*p->records), compare);
+	if (p->n)
+		qsort(p->records, p->n, sizeof(*p->records), compare);
 	for (size_t i = 0; i < p->n; i++) {
 		if (kept && same_file(&p->records[kept - 1], &p->records[i]) &&
 		    p->records[kept - 1].block == p->records[i].block)
