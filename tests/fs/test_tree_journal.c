@@ -54,7 +54,7 @@ struct writer {
 	pthread_t thread;
 	struct io *io;
 	unsigned int random;
-	char name[8];
+	char name[16];
 	struct node *node;
 	struct image image;
 	bool failed;
@@ -168,7 +168,7 @@ static void checkpoints_and_settling_lose_nothing(void **state)
 
 		assert_int_equal(io_new(&store, &w->io), 0);
 		w->random = (unsigned int)i + 1;
-		(void)snprintf(w->name, sizeof(w->name), "file%d", i);
+		(void)snprintf(w->name, sizeof(w->name), "file%u", (unsigned int)i);
 		assert_int_equal(tree_create(tree, io, nodes_root(tree_nodes(tree)), w->name,
 					     S_IFREG | 0600, &me, &e),
 				 0);
