@@ -94,6 +94,8 @@ static uint64_t rights(enum confine_access access)
 		return FS_READ_DIR | FS_READ_FILE;
 	case CONFINE_CHANGE:
 		return ~(uint64_t)(FS_EXECUTE | FS_IOCTL_DEV);
+	case CONFINE_FILE:
+		return FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE;
 	case CONFINE_UNLINK:
 		return FS_REMOVE_FILE;
 	case CONFINE_RMDIR:

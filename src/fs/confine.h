@@ -23,6 +23,7 @@ enum confine_access {
 	CONFINE_LIST,	/* open directories for reading */
 	CONFINE_READ,	/* and files */
 	CONFINE_CHANGE, /* everything but starting programs */
+	CONFINE_FILE,	/* it is no directory: read, write and cut it */
 	CONFINE_UNLINK, /* remove files from it */
 	CONFINE_RMDIR,	/* remove directories from it */
 };

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -27,7 +28,8 @@ enum { SECTOR = JOURNAL_SECTOR };
 
 struct journal {
 	const struct keyring *keys;
-	int fd;
+	int path_fd;	    /* O_PATH, or -1 */
+	int fd;		    /* -1 until it is needed; lock */
 	bool filled;	    /* lock */
 	atomic_bool broken; /* nothing more goes in; without lock: asked before every write */
 	uint64_t part_size;
@@ -62,6 +64,7 @@ static struct journal *new_journal(int fd, const struct keyring *keys, uint64_t 
 		return NULL;
 	}
 	j->keys = keys;
+	j->path_fd = -1;
 	j->fd = fd;
 	j->part_size = size / 2 / SECTOR * SECTOR;
 	return j;
@@ -103,6 +106,32 @@ static int draw_epoch(struct journal *j)
 	return 0;
 }
 
+/*
+ * A file that is open for writing keeps its filesystem from becoming read-only: not
+ * before it is needed.
+ */
+static int put_aside(struct journal *j, int dirfd)
+{
+	j->path_fd = openat(dirfd, JOURNAL_FILE, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (j->path_fd < 0)
+		return -errno;
+	fdio_close(j->fd);
+	j->fd = -1;
+	return 0;
+}
+
+/* lock is held. */
+static int open_again(struct journal *j)
+{
+	char path[32];
+
+	if (j->fd >= 0)
+		return 0;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", j->path_fd);
+	j->fd = open(path, O_RDWR | O_CLOEXEC);
+	return j->fd < 0 ? -errno : 0;
+}
+
 int journal_new(int dirfd, const struct keyring *keys, uint64_t size, struct journal **out)
 {
 	int fd;
@@ -121,6 +150,8 @@ int journal_new(int dirfd, const struct keyring *keys, uint64_t size, struct jou
 	if (!*out)
 		return -ENOMEM;
 	r = draw_epoch(*out);
+	if (!r)
+		r = put_aside(*out, dirfd);
 	if (r) {
 		journal_free(*out);
 		*out = NULL;
@@ -128,11 +159,17 @@ int journal_new(int dirfd, const struct keyring *keys, uint64_t size, struct jou
 	return r;
 }
 
+int journal_path_fd(const struct journal *j)
+{
+	return j ? j->path_fd : -1;
+}
+
 void journal_free(struct journal *j)
 {
 	if (!j)
 		return;
 	fdio_close(j->fd);
+	fdio_close(j->path_fd);
 	pthread_mutex_destroy(&j->lock);
 	free(j);
 }
@@ -140,7 +177,7 @@ void journal_free(struct journal *j)
 int journal_empty(struct journal *j)
 {
 	j->filled = false;
-	return ftruncate(j->fd, 0) ? -errno : 0;
+	return j->fd >= 0 && ftruncate(j->fd, 0) ? -errno : 0;
 }
 
 /* Zeros first: syncing a record is then a matter of its bytes alone. */
@@ -170,8 +207,10 @@ bool journal_is_ready(struct journal *j)
 
 	pthread_mutex_lock(&j->lock);
 	if (!j->filled && !atomic_load(&j->broken)) {
-		r = fill(j->fd, 2 * j->part_size);
-		if (r)
+		r = open_again(j);
+		if (!r)
+			r = fill(j->fd, 2 * j->part_size);
+		if (r && j->fd >= 0)
 			(void)!ftruncate(j->fd, 0);
 		j->filled = !r;
 	}
@@ -308,13 +347,16 @@ int journal_switch(struct journal *j, uint64_t *epoch)
 
 int journal_void(struct journal *j, uint64_t epoch)
 {
+	int fd = -1;
 	int r = 0;
 
 	pthread_mutex_lock(&j->lock);
-	if (epoch > j->voided && j->filled)
+	if (epoch > j->voided && j->filled) {
+		fd = j->fd;
 		r = write_part(j, 1 - j->part, 0);
+	}
 	pthread_mutex_unlock(&j->lock);
-	if (!r && fdatasync(j->fd))
+	if (!r && fd >= 0 && fdatasync(fd))
 		r = -errno;
 	if (r)
 		return r;

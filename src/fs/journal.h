@@ -51,6 +51,9 @@ struct journal;
  */
 int journal_new(int dirfd, const struct keyring *keys, uint64_t size, struct journal **out);
 
+/* Of the file, O_PATH and borrowed: it is opened by that when it is needed.  -1 of NULL. */
+int journal_path_fd(const struct journal *j);
+
 /* Close it; the file stays.  NULL is fine. */
 void journal_free(struct journal *j);
 

@@ -43,6 +43,7 @@
 #include "fs/control.h"
 #include "fs/exitcode.h"
 #include "fs/expiry.h"
+#include "fs/journal.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
 #include "fs/seek.h"
@@ -451,6 +452,7 @@ static void be_confined(struct mount *m)
 
 	give_place(&w, vault_tree_fd(m->vault), m->read_only ? CONFINE_READ : CONFINE_CHANGE);
 	give_place(&w, root, CONFINE_LIST); /* for writeout */
+	give_place(&w, journal_path_fd(m->store.journal), CONFINE_FILE);
 	if (m->control) {
 		give_place(&w, control_directory(m->control), CONFINE_UNLINK);
 		give_place(&w, control_parent(m->control), CONFINE_RMDIR);
