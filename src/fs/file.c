@@ -630,6 +630,7 @@ static int write_clean_header(struct file *f, struct io *io)
 int file_settle(struct file *f, struct io *io, bool synced)
 {
 	uint64_t changes;
+	bool rebound;
 	int r = 0;
 
 	io->used = true;
@@ -639,18 +640,19 @@ int file_settle(struct file *f, struct io *io, bool synced)
 		return r;
 	pthread_rwlock_wrlock(&f->lock);
 	changes = f->changes;
+	rebound = f->rebound;
 	if (is_unsettled(f))
 		r = tidy(f, io);
 	pthread_rwlock_unlock(&f->lock);
 	if (r)
 		return r;
 	/* The new name, too, before the header forgets the old one. */
-	if ((!synced || changes) && (f->rebound ? fsync(f->fd) : fdatasync(f->fd)))
+	if ((!synced || changes) && (rebound ? fsync(f->fd) : fdatasync(f->fd)))
 		return -errno;
 
 	pthread_rwlock_wrlock(&f->lock);
-	if (f->changes != changes)
-		r = FILE_CHANGED;
+	if (f->changes != changes || (f->rebound && !rebound))
+		r = FILE_CHANGED; /* what came since is not durable */
 	else if (f->suspect || f->header.flags & (FORMAT_SHRINKING | FORMAT_GROWING))
 		r = FILE_DAMAGED;
 	else if (is_unsettled(f))

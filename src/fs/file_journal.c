@@ -129,6 +129,8 @@ int moved_put(struct file *f, const struct moved *block, const void *data)
 	struct moved now = *block;
 	int r;
 
+	/* Appending may move what `old` points into. */
+	now.fresh = old ? old->fresh : block->block >= blocks_of(f->length);
 	memcpy(record.half, block->half, FORMAT_HALF_SIZE);
 	if (record.length < f->length)
 		record.length = f->length;
@@ -137,7 +139,6 @@ int moved_put(struct file *f, const struct moved *block, const void *data)
 		return r;
 	now.at = record.at;
 	now.epoch = record.epoch;
-	now.fresh = old ? old->fresh : block->block >= blocks_of(f->length);
 	remember(f, &now);
 	return 0;
 }
