@@ -143,8 +143,9 @@ static int open_new(struct file *f, struct io *io, bool trusted, struct file **o
 		file_close(f);
 		return r;
 	}
+	f->barrier = f->suspect; /* who knows whether DIRTY is durable */
 	if (trusted)
-		f->suspect = false;
+		f->suspect = f->barrier = false;
 	/* A mount died between a rename and its settling. */
 	f->rebound = f->rebound || !bytes_are_zero(f->header.bindings[1], FORMAT_BINDING_SIZE);
 	file_load_place(f);
@@ -548,6 +549,16 @@ bool file_is_unsettled(struct file *f)
 bool file_is_suspect(struct file *f)
 {
 	return f->suspect;
+}
+
+bool file_has_barrier(struct file *f)
+{
+	return f->barrier;
+}
+
+void file_set_barrier(struct file *f)
+{
+	f->barrier = true;
 }
 
 bool file_was_changed(struct file *f)

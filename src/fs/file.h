@@ -204,6 +204,13 @@ bool file_is_unsettled(struct file *f);
 /* Whether DIRTY was set on disk by a writer that is not this mount. */
 bool file_is_suspect(struct file *f);
 
+/*
+ * Whether DIRTY may not be durable yet, so that a change of the size has to wait for that.
+ * Who opens the file again, trusted, has to say so.  Nobody else has it open.
+ */
+bool file_has_barrier(struct file *f);
+void file_set_barrier(struct file *f);
+
 /* Whether this struct file wrote content. */
 bool file_was_changed(struct file *f);
 

@@ -110,6 +110,8 @@ static int open_file(struct tree *t, struct io *io, struct node *node, bool writ
 		*what = "the header does not authenticate or does not fit the size";
 	if (r)
 		return r;
+	if (node->barrier)
+		file_set_barrier(f);
 	r = check_place(t, node, f);
 	if (r == FILE_DAMAGED)
 		*what = "the file belongs somewhere else";
@@ -205,6 +207,7 @@ static struct file *put(struct tree *t, struct node *node)
 		tree_settle_later(t, node);
 	node->file = NULL;
 	node->trusted = !file_is_suspect(f);
+	node->barrier = file_has_barrier(f);
 	node->seen = !fstat(file_fd(f), &st);
 	if (node->seen) {
 		node->seen_mtime = st.st_mtim;
