@@ -35,6 +35,9 @@ extern const struct command cli_encrypt;
 extern const struct command cli_decrypt;
 extern const struct command cli_import;
 extern const struct command cli_export;
+extern const struct command cli_ls;
+extern const struct command cli_cat;
+extern const struct command cli_verify;
 
 enum {
 	/* What cli_option answers besides the values of the options. */

@@ -10,7 +10,8 @@
 static const struct command *const commands[] = { &cli_init,	&cli_passwd, &cli_key,
 						  &cli_header,	&cli_info,   &cli_fsck,
 						  &cli_bench,	&cli_status, &cli_encrypt,
-						  &cli_decrypt, &cli_import, &cli_export };
+						  &cli_decrypt, &cli_import, &cli_export,
+						  &cli_ls,	&cli_cat,    &cli_verify };
 
 enum {
 	N_COMMANDS = sizeof(commands) / sizeof(commands[0]),

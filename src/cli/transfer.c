@@ -471,14 +471,6 @@ static int start(const struct request *q)
 
 /* ---- the command line ------------------------------------------------------- */
 
-static int choose_progress(const char *name, struct request *q)
-{
-	if (!progress_by_name(name, &q->style))
-		return STATUS_OK;
-	log_error("--progress %s: not one of bar, lines, json and none", name);
-	return STATUS_USAGE;
-}
-
 static int choose_shard(const char *text, struct request *q)
 {
 	const char *slash = strchr(text, '/');
@@ -517,7 +509,7 @@ static int apply(int option, const char *value, struct request *q)
 	case 's':
 		return choose_shard(value, q);
 	case 'g':
-		return choose_progress(value, q);
+		return cli_progress(value, &q->style);
 	case 'q':
 		q->style = PROGRESS_NONE;
 		return STATUS_OK;
@@ -533,6 +525,12 @@ static int take_operands(struct request *q, int argc, char **operands)
 	if (argc < n_least) {
 		log_error("%s: too few operands (see cryptfs %s --help)", q->self->name,
 			  q->self->name);
+		return STATUS_USAGE;
+	}
+	if (q->n_shards && q->force) {
+		log_error(
+			"import: --shard and --force exclude each other: nothing may be taken away "
+			"beside others");
 		return STATUS_USAGE;
 	}
 	if (q->exports && argc > 2) {
