@@ -42,6 +42,7 @@
 #include "fs/confine.h"
 #include "fs/control.h"
 #include "fs/exitcode.h"
+#include "fs/expiry.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
 #include "fs/seek.h"
@@ -80,6 +81,7 @@ struct mount {
 	struct confine_report confined;
 	struct writeout *writeout;
 	struct settler *settler;
+	struct expiry expiry;
 	struct status status;
 	struct control *control;
 };
@@ -117,7 +119,7 @@ static int check_mountpoint(struct mount *m)
 	/* The latter while it dies: our question was in the queue then. */
 	if (r == -ENOTCONN || r == -ECONNABORTED) {
 		log_warn("%s: an earlier mount died there; unmounting it", path);
-		r = unmounter_run(path);
+		r = unmounter_run(path, true);
 		if (r)
 			return unusable(path, "a dead mount is there (unmount it first)");
 		r = look_at(path, &st);
@@ -409,6 +411,7 @@ static void open_control(struct mount *m)
 	m->status = (struct status){ .options = m->o,
 				     .store = &m->store,
 				     .device = &m->context.device,
+				     .expiry = &m->expiry,
 				     .confine = &m->confined };
 	status_start(&m->status);
 	if (r)
@@ -505,6 +508,34 @@ static void write_out(struct mount *m, const sigset_t *set)
 		loop_tick(m->loop);
 }
 
+/* Also what passes while the machine sleeps. */
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* When nobody has used the mount for long and nobody holds it: away with it. */
+static void expire(struct mount *m)
+{
+	int r;
+
+	if (!expiry_is_due(&m->expiry, device_uses(&m->context.device), now_ms()))
+		return;
+	r = unmounter_try(&m->unmounter, m->dev);
+	if (r == -EBUSY) {
+		expiry_refused(&m->expiry, now_ms());
+		return;
+	}
+	m->expiry.after_ms = 0; /* once: it is done, or cannot be */
+	if (r)
+		log_warn("%s: cannot unmount when idle: %s", m->mountpoint, strerror(-r));
+	else
+		log_info("%s: unmounted, as nobody used it", m->mountpoint);
+}
+
 static int serve(struct mount *m)
 {
 	const struct timespec second = { 1, 0 };
@@ -537,9 +568,11 @@ static int serve(struct mount *m)
 		return failed("start serving", r);
 	leave_stderr(m);
 	look_at_mount(m);
+	expiry_init(&m->expiry, m->o->idle_ms, now_ms());
 	while ((got = sigtimedwait(&set, NULL, &second)) < 0) {
 		loop_tick(m->loop);
 		trim_tick(m->trim);
+		expire(m);
 	}
 	if (got != SIGUSR2)
 		write_out(m, &set);

@@ -37,6 +37,7 @@ enum {
 	VAULT_NO_SLOT,	     /* no slot has this number */
 	VAULT_LAST_SLOT,     /* the only slot stays: nobody could open the vault */
 	VAULT_SLOTS_FULL,    /* there are VAULT_MAX_SLOTS already */
+	VAULT_ROTATING,	     /* on its way to another master key: see vault_rotate.h */
 };
 
 enum {
@@ -77,6 +78,13 @@ struct vault_create {
 	const char *label; /* of the first slot; NULL: the name of its kind */
 };
 
+/* How far the change of the master key is: see vault_rotate.h. */
+enum vault_rotation {
+	VAULT_NOT_ROTATING,
+	VAULT_COPYING,	/* tree/ has the old key, rotate/tree/ a part of it with the new one */
+	VAULT_SWITCHED, /* tree/ has the new key; what is left of the old one is to go */
+};
+
 /* One line of `cryptfs info`; no secret. */
 struct vault_slot_info {
 	uint32_t id; /* from 1; never that of another slot */
@@ -90,6 +98,7 @@ struct vault_info {
 	uint8_t id[VAULT_ID_SIZE];
 	enum cipher_suite suite;
 	int64_t created; /* seconds since 1970 UTC */
+	enum vault_rotation rotation;
 	uint32_t n_slots;
 	struct vault_slot_info slots[VAULT_MAX_SLOTS];
 };
@@ -113,11 +122,11 @@ int vault_create(const char *path, const struct vault_create *how,
 
 /*
  * Read and lock a vault: 0, VAULT_NOT_FOUND, VAULT_DAMAGED, VAULT_TOO_NEW,
- * VAULT_IN_USE or -errno; -EROFS or -EACCES when VAULT_EXCLUSIVE or VAULT_ADDING is
- * asked for where nothing can be written.  A damaged configuration is replaced by its backup
- * copy (said once in the log); which copy is believed is decided by the MAC
- * in vault_unlock, too.  A lock whose holder has unmounted already and is
- * only settling is waited for, up to 30 s.
+ * VAULT_IN_USE, VAULT_ROTATING (not with VAULT_NO_LOCK) or -errno; -EROFS or -EACCES when
+ * VAULT_EXCLUSIVE or VAULT_ADDING is asked for where nothing can be written.  A damaged
+ * configuration is replaced by its backup copy (said once in the log); which copy is believed is
+ * decided by the MAC in vault_unlock, too.  A lock whose holder has unmounted already and is only
+ * settling is waited for, up to 30 s.
  */
 int vault_open(const char *path, enum vault_lock lock, struct vault **out);
 
