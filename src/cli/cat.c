@@ -131,15 +131,15 @@ const struct command cli_cat = {
 	.summary = "show files of a vault, without a mount",
 	.help = "usage: cryptfs cat [OPTIONS] VAULT:PATH...\n"
 		"\n"
-		"Write files of a vault that is not mounted to standard output, one after the "
-		"other.\n"
-		"What does not authenticate is not written.\n"
+		"Write files of a vault that is not mounted to standard output, one after the\n"
+		"other.  What does not authenticate is not written.\n"
 		"\n"
 		"  --workers N        processes that decrypt: 0 to 64, or auto (default)\n"
 		"  --passfile FILE    the passphrase is the first line of FILE (- is stdin)\n"
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --help             show this\n",
 	.run = run,
 };

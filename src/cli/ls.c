@@ -368,6 +368,7 @@ const struct command cli_ls = {
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --help             show this\n",
 	.shorts = "laR",
 	.run = run,

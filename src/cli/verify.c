@@ -281,14 +281,11 @@ const struct command cli_verify = {
 	.summary = "read all of a vault, compare it with a plain tree",
 	.help = "usage: cryptfs verify [OPTIONS] VAULT[:PATH]\n"
 		"\n"
-		"Read everything in a vault that is not mounted, or in a part of it, as a mount "
-		"would\n"
-		"show it, and tell what cannot be read.  (cryptfs fsck looks at how it is "
-		"stored.)\n"
+		"Read everything in a vault that is not mounted, or in a part of it, as a mount\n"
+		"shows it, and tell what cannot be read.  (fsck looks at how it is stored.)\n"
 		"\n"
-		"  --against DIR      compare with the plain directory DIR, too: names, types, "
-		"content\n"
-		"                     and link targets; not owners, modes and times\n"
+		"  --against DIR      compare with the plain directory DIR, too: names, types,\n"
+		"                     content and link targets; not owners, modes and times\n"
 		"  --progress HOW     bar (on terminals), lines, json or none\n"
 		"  --quiet            no progress and no summary\n"
 		"  --workers N        processes that decrypt: 0 to 64, or auto (default)\n"
@@ -296,9 +293,10 @@ const struct command cli_verify = {
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --help             show this\n"
 		"\n"
-		"Exit status 0: all can be read and is the same; 8: something is damaged or "
+		"Exit status 0: all can be read and is the same; 8: something is damaged or\n"
 		"differs.\n",
 	.run = run,
 };
