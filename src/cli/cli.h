@@ -30,9 +30,12 @@ extern const struct command cli_rotate;
 extern const struct command cli_info;
 extern const struct command cli_bench;
 extern const struct command cli_status;
+extern const struct command cli_umount;
 extern const struct command cli_fsck;
 extern const struct command cli_encrypt;
 extern const struct command cli_decrypt;
+extern const struct command cli_import;
+extern const struct command cli_export;
 
 enum {
 	/* What cli_option answers besides the values of the options. */

@@ -7,10 +7,10 @@
 #include "base/secmem.h"
 #include "cli/cli.h"
 
-static const struct command *const commands[] = { &cli_init,	&cli_passwd, &cli_key,
-						  &cli_header,	&cli_rotate, &cli_info,
-						  &cli_fsck,	&cli_bench,  &cli_status,
-						  &cli_encrypt, &cli_decrypt };
+static const struct command *const commands[] = {
+	&cli_init,  &cli_passwd, &cli_key,    &cli_header,  &cli_rotate,  &cli_info,   &cli_fsck,
+	&cli_bench, &cli_status, &cli_umount, &cli_encrypt, &cli_decrypt, &cli_import, &cli_export,
+};
 
 enum {
 	N_COMMANDS = sizeof(commands) / sizeof(commands[0]),
@@ -29,7 +29,7 @@ static int help(void)
 	       "  --version  show the version\n"
 	       "\n"
 	       "Exit status: 0 done, 1 usage, 2 system error, 3 no vault, 4 wrong passphrase,\n"
-	       "5 vault damaged, 6 vault in use, 7 no mount there, 8 damage was found.\n"
+	       "5 vault damaged, 6 in use, 7 no mount there, 8 damage was found.\n"
 	       "More in cryptfs(1).\n");
 	return cli_flush();
 }

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cryptfs status: ask a mount for its counters. */
-#include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,134 +9,23 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/metrics.h"
+#include "cli/mounted.h"
 #include "engine/sync.h"
-#include "fs/control.h"
-#include "fs/mountinfo.h"
-
-enum { MAX_LINKS = 8 };
-
-/* ---- finding ------------------------------------------------------------ */
-
-/*
- * The absolute path of an entry that is not touched itself, only its folder;
- * 0 or -errno.
- */
-static int locate(const char *path, char out[PATH_MAX])
-{
-	char folder[PATH_MAX];
-	char *last;
-	size_t size;
-
-	if (strcmp(path, ".") == 0)
-		return getcwd(out, PATH_MAX) ? 0 : -errno;
-	size = strlen(path);
-	while (size > 1 && path[size - 1] == '/')
-		size--;
-	if (!size || size >= sizeof(folder))
-		return size ? -ENAMETOOLONG : -ENOENT;
-	memcpy(folder, path, size);
-	folder[size] = '\0';
-	last = strrchr(folder, '/');
-	last = last ? last + 1 : folder;
-	if (!*last || strcmp(last, ".") == 0 || strcmp(last, "..") == 0)
-		return realpath(folder, out) ? 0 : -errno;
-	path += last - folder;
-	size -= (size_t)(last - folder);
-	*last = '\0';
-	if (!realpath(*folder ? folder : ".", out))
-		return -errno;
-	if (strlen(out) + 1 + size >= PATH_MAX)
-		return -ENAMETOOLONG;
-	if (out[1])
-		strcat(out, "/");
-	strncat(out, path, size);
-	return 0;
-}
-
-/* Follow a link at an absolute path, which becomes where it points: true if it is one. */
-static bool follow(char path[PATH_MAX])
-{
-	char target[PATH_MAX];
-	ssize_t n = readlink(path, target, sizeof(target) - 1);
-	size_t folder;
-
-	if (n <= 0)
-		return false;
-	target[n] = '\0';
-	folder = target[0] == '/' ? 0 : (size_t)(strrchr(path, '/') + 1 - path);
-	if (folder + (size_t)n >= PATH_MAX)
-		return false;
-	memcpy(path + folder, target, (size_t)n + 1);
-	return true;
-}
-
-static int find(const char *path, struct mountinfo *m)
-{
-	char from[PATH_MAX];
-	char at[PATH_MAX];
-	int r = snprintf(from, sizeof(from), "%s", path) < PATH_MAX ? 0 : -ENAMETOOLONG;
-
-	for (int i = 0; i < MAX_LINKS && !r; i++) {
-		r = locate(from, at);
-		if (!r)
-			r = mountinfo_find(at, m);
-		if (r != MOUNTINFO_NONE || !follow(at))
-			return r;
-		memcpy(from, at, sizeof(from));
-		r = 0;
-	}
-	return r ? r : MOUNTINFO_NONE;
-}
-
-static int find_cryptfs(const char *path, struct mountinfo *m)
-{
-	int r = find(path, m);
-
-	if (!r && (strcmp(m->type, "fuse.cryptfs") != 0 || !m->has_user))
-		r = MOUNTINFO_NONE;
-	if (!r)
-		return STATUS_OK;
-	if (r == MOUNTINFO_NONE)
-		log_error("%s: not a mount of cryptfs (see: findmnt -t fuse.cryptfs)", path);
-	else
-		log_error("%s: %s", path, strerror(-r));
-	return STATUS_MOUNTPOINT;
-}
 
 /* ---- asking ------------------------------------------------------------- */
 
-static const char *why(int r)
+static int ask(const struct mountinfo *m, json_t **reply)
 {
-	switch (r) {
-	case CONTROL_NOBODY:
-		return "its process is gone or has no socket (if it is dead, unmount it)";
-	case CONTROL_SILENT:
-		return "its process does not answer";
-	case CONTROL_UNSAFE:
-		return "others may write where its socket is";
-	case -EACCES:
-	case -EPERM:
-		return "permission denied (run as the user who mounted it)";
-	default:
-		return strerror(-r);
-	}
-}
-
-static int ask(const char *path, const struct mountinfo *m, json_t **reply)
-{
-	const struct control_name name = { m->user, m->major, m->minor };
 	char *text;
-	int r = control_ask(&name, "status", &text);
+	int status = mounted_ask(m, "status", &text);
 
-	if (!r) {
-		*reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-		free(text);
-		r = json_is_object(*reply) && !json_object_get(*reply, "error") ? 0
-										: CONTROL_SILENT;
-	}
-	if (!r)
+	if (status)
+		return status;
+	*reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	free(text);
+	if (json_is_object(*reply) && !json_object_get(*reply, "error"))
 		return STATUS_OK;
-	log_error("cannot ask the mount on %s: %s", path, why(r));
+	log_error("cannot ask the mount on %s: its answer makes no sense", m->point);
 	return STATUS_SYSTEM;
 }
 
@@ -301,7 +187,7 @@ static int show_once(json_t *reply, const struct mountinfo *m, enum form form)
 }
 
 /* Until the mount is gone, or a signal ends us. */
-static int watch(const char *path, const struct mountinfo *m)
+static int watch(const struct mountinfo *m)
 {
 	uint64_t then_ns = 0;
 	json_t *before = NULL;
@@ -312,7 +198,7 @@ static int watch(const char *path, const struct mountinfo *m)
 		log_error("status: --watch needs a terminal (for programs: --json or --metrics)");
 		return STATUS_USAGE;
 	}
-	while (!(status = ask(path, m, &now))) {
+	while (!(status = ask(m, &now))) {
 		uint64_t now_ns = sync_now_ns();
 		const struct change change = { before, (double)(now_ns - then_ns) / 1e9 };
 
@@ -333,13 +219,13 @@ static int status_of(const char *path, enum form form)
 {
 	static struct mountinfo m;
 	json_t *reply = NULL;
-	int status = find_cryptfs(path, &m);
+	int status = mounted_find(path, &m);
 
 	if (status)
 		return status;
 	if (form == FORM_WATCH)
-		return watch(path, &m);
-	status = ask(path, &m, &reply);
+		return watch(&m);
+	status = ask(&m, &reply);
 	if (!status)
 		status = show_once(reply, &m, form);
 	json_decref(reply);

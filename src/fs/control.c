@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/secmem.h"
 
 enum {
 	BACKLOG = 4,
@@ -49,7 +50,8 @@ struct control {
 	char file[FILE_SIZE];
 	struct stat own; /* the socket in the directory */
 	int listener;
-	int stop; /* eventfd */
+	int stop;      /* eventfd */
+	uint8_t *body; /* secmem */
 	pthread_t thread;
 	bool started;
 };
@@ -180,35 +182,61 @@ static bool is_trusted(int fd, uid_t owner)
 	       (!peer.uid || peer.uid == owner);
 }
 
+/* Up to size bytes, one at least: how many; not positive if none come in time. */
+static ssize_t read_some(const struct control *c, int fd, void *to, size_t size, int64_t end)
+{
+	int64_t left = end - now_ms();
+
+	if (left <= 0 || !wait_for(c, fd, (int)left))
+		return -1;
+	return recv(fd, to, size, MSG_DONTWAIT);
+}
+
 /* One line, its newline cut off; false if none comes in time. */
 static bool read_command(const struct control *c, int fd, char command[CONTROL_COMMAND_MAX])
 {
 	int64_t end = now_ms() + CONTROL_TIMEOUT_MS;
-	size_t size = 0;
 
-	while (size < CONTROL_COMMAND_MAX) {
-		int64_t left = end - now_ms();
-		char *newline;
-		ssize_t n;
-
-		if (left <= 0 || !wait_for(c, fd, (int)left))
+	/* Byte by byte: what comes behind it may be a secret and belongs elsewhere. */
+	for (size_t i = 0; i < CONTROL_COMMAND_MAX; i++) {
+		if (read_some(c, fd, command + i, 1, end) != 1)
 			return false;
-		n = recv(fd, command + size, CONTROL_COMMAND_MAX - size, MSG_DONTWAIT);
-		if (n <= 0)
-			return false;
-		newline = memchr(command + size, '\n', (size_t)n);
-		size += (size_t)n;
-		if (newline) {
-			*newline = '\0';
+		if (command[i] == '\n') {
+			command[i] = '\0';
 			return true;
 		}
 	}
 	return false;
 }
 
-static void send_all(int fd, const char *text)
+/* Cut a size off the end of a command, and read so many bytes: false for nonsense. */
+static bool read_body(const struct control *c, int fd, char *command, size_t *size)
 {
-	size_t left = strlen(text);
+	int64_t end = now_ms() + CONTROL_TIMEOUT_MS;
+	char *space = strchr(command, ' ');
+	unsigned long wanted;
+	char *rest;
+
+	*size = 0;
+	if (!space)
+		return true;
+	*space++ = '\0';
+	wanted = strtoul(space, &rest, 10);
+	if (*space < '0' || *space > '9' || *rest || wanted > CONTROL_BODY_MAX)
+		return false;
+	while (*size < wanted) {
+		ssize_t n = read_some(c, fd, c->body + *size, wanted - *size, end);
+
+		if (n <= 0)
+			return false;
+		*size += (size_t)n;
+	}
+	return true;
+}
+
+static void send_all(int fd, const void *bytes, size_t left)
+{
+	const char *text = bytes;
 
 	while (left) {
 		ssize_t n = send(fd, text, left, MSG_NOSIGNAL);
@@ -230,15 +258,20 @@ static void set_timeout(int fd, time_t seconds)
 
 static void serve_one(const struct control *c, int fd)
 {
+	static const char unknown[] = "{\"error\": \"unknown command\"}";
 	char command[CONTROL_COMMAND_MAX];
+	struct control_question q = { .command = command, .body = c->body };
 	char *answer;
 
 	set_timeout(fd, CONTROL_TIMEOUT_MS / 1000);
 	if (!is_trusted(fd, c->owner) || !read_command(c, fd, command))
 		return;
-	answer = c->answer(c->arg, command);
-	send_all(fd, answer ? answer : "{\"error\": \"unknown command\"}");
-	free(answer);
+	if (read_body(c, fd, command, &q.body_size)) {
+		answer = c->answer(c->arg, &q);
+		send_all(fd, answer ? answer : unknown, strlen(answer ? answer : unknown));
+		free(answer);
+	}
+	secmem_wipe(c->body, CONTROL_BODY_MAX);
 }
 
 static void *serve(void *arg)
@@ -336,8 +369,9 @@ int control_open(const struct control_name *name, control_answer *answer, void *
 	*c = (struct control){ .answer = answer, .arg = arg, .owner = name->owner };
 	c->parent = c->directory = c->listener = c->stop = -1;
 	name_file(name, c->file);
+	c->body = secmem_new(CONTROL_BODY_MAX);
 	c->stop = eventfd(0, EFD_CLOEXEC);
-	r = c->stop < 0 ? -errno : open_socket(c);
+	r = !c->body ? -ENOMEM : c->stop < 0 ? -errno : open_socket(c);
 	if (r)
 		goto out;
 	*out = c;
@@ -372,14 +406,16 @@ void control_stop(struct control *c)
 	fdio_close(c->stop);
 	fdio_close(c->directory);
 	fdio_close(c->parent);
+	secmem_free(c->body);
 	free(c);
 }
 
 /* ---- asking ------------------------------------------------------------- */
 
-static int receive_reply(int fd, char **reply)
+/* In so many seconds, or in any time for 0. */
+static int receive_reply(int fd, int seconds, char **reply)
 {
-	int64_t end = now_ms() + ASK_SECONDS * 1000;
+	int64_t end = seconds ? now_ms() + seconds * 1000 : INT64_MAX;
 	char *text = calloc(1, CONTROL_REPLY_MAX + 1);
 	size_t size = 0;
 	ssize_t n;
@@ -398,22 +434,8 @@ static int receive_reply(int fd, char **reply)
 	return 0;
 }
 
-static int ask(int fd, const struct sockaddr_un *a, uid_t owner, const char *command, char **reply)
-{
-	set_timeout(fd, ASK_SECONDS);
-	if (connect(fd, (const struct sockaddr *)a, sizeof(*a))) {
-		if (errno == ENOENT || errno == ECONNREFUSED)
-			return CONTROL_NOBODY;
-		return errno == EAGAIN ? CONTROL_SILENT : -errno;
-	}
-	if (!is_trusted(fd, owner))
-		return CONTROL_NOBODY;
-	send_all(fd, command);
-	send_all(fd, "\n");
-	return receive_reply(fd, reply);
-}
-
-int control_ask(const struct control_name *name, const char *command, char **reply)
+/* A socket connected to the one of that name, whose process is the owner's or root's. */
+static int dial(const struct control_name *name, int seconds, int *out)
 {
 	struct sockaddr_un a;
 	char file[FILE_SIZE];
@@ -422,15 +444,81 @@ int control_ask(const struct control_name *name, const char *command, char **rep
 	int fd = -1;
 	int r = open_directory(name->owner, false, &directory, &parent);
 
-	*reply = NULL;
 	if (r)
 		return r == -ENOENT ? CONTROL_NOBODY : r;
 	name_file(name, file);
 	a = address_of(directory, file);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	r = fd < 0 ? -errno : ask(fd, &a, name->owner, command, reply);
+	if (fd < 0) {
+		r = -errno;
+		goto out;
+	}
+	set_timeout(fd, seconds);
+	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)))
+		r = errno == ENOENT || errno == ECONNREFUSED ? CONTROL_NOBODY
+		    : errno == EAGAIN			     ? CONTROL_SILENT
+							     : -errno;
+	else if (!is_trusted(fd, name->owner))
+		r = CONTROL_NOBODY;
+	if (r)
+		goto out;
+	*out = fd;
+	fd = -1;
+out:
 	fdio_close(fd);
 	fdio_close(directory);
 	fdio_close(parent);
+	return r;
+}
+
+static int ask(const struct control_name *name, const struct control_question *q, int seconds,
+	       char **reply)
+{
+	char line[CONTROL_COMMAND_MAX + 1];
+	int fd = -1;
+	int r;
+
+	*reply = NULL;
+	if (q->body_size)
+		(void)snprintf(line, sizeof(line), "%s %zu\n", q->command, q->body_size);
+	else
+		(void)snprintf(line, sizeof(line), "%s\n", q->command);
+	r = dial(name, seconds, &fd);
+	if (r)
+		return r;
+	send_all(fd, line, strlen(line));
+	send_all(fd, q->body, q->body_size);
+	r = receive_reply(fd, seconds, reply);
+	fdio_close(fd);
+	return r;
+}
+
+int control_ask(const struct control_name *name, const char *command, char **reply)
+{
+	const struct control_question q = { .command = command };
+
+	return ask(name, &q, ASK_SECONDS, reply);
+}
+
+int control_tell(const struct control_name *name, const struct control_question *q, char **reply)
+{
+	return ask(name, q, 0, reply);
+}
+
+int control_process(const struct control_name *name, pid_t *pid)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+	int fd = -1;
+	int r = dial(name, ASK_SECONDS, &fd);
+
+	if (r)
+		return r;
+	/* Of who called listen(2) there. */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+		r = -errno;
+	else
+		*pid = peer.pid;
+	fdio_close(fd);
 	return r;
 }

@@ -9,7 +9,8 @@
  *   /tmp/cryptfs-UID         else
  *
  * (0700 and that user's, or it is not used), named after the mount's device
- * as in mountinfo: 0:45.sock.  The asker sends one line with a command, the
+ * as in mountinfo: 0:45.sock.  The asker sends one line with a command, and
+ * behind a space the size of what follows the line, if anything does; the
  * answer is text up to the end of the stream.  Only the owner and root are
  * answered.
  *
@@ -19,10 +20,12 @@
 #ifndef FS_CONTROL_H
 #define FS_CONTROL_H
 
+#include <stddef.h>
 #include <sys/types.h>
 
 enum {
-	CONTROL_COMMAND_MAX = 64, /* bytes of a command, its newline included */
+	CONTROL_COMMAND_MAX = 64, /* bytes of a command's line, its newline included */
+	CONTROL_BODY_MAX = 8192,
 	CONTROL_REPLY_MAX = 1024 * 1024,
 	CONTROL_TIMEOUT_MS = 1000, /* for an asker to ask, and to listen */
 };
@@ -40,13 +43,20 @@ struct control_name {
 	unsigned int minor;
 };
 
+/* What is asked. */
+struct control_question {
+	const char *command;
+	const void *body; /* may be a secret: in secmem on both sides, wiped there when answered */
+	size_t body_size; /* up to CONTROL_BODY_MAX */
+};
+
 struct control;
 
 /*
- * The answer to a command, in memory that is freed with free(3), or NULL if
+ * The answer to a question, in memory that is freed with free(3), or NULL if
  * there is no such command (or no memory).  Called from the control's thread.
  */
-typedef char *control_answer(void *arg, const char *command);
+typedef char *control_answer(void *arg, const struct control_question *q);
 
 /*
  * Make the directory and the socket, in place of one that a dead process
@@ -70,5 +80,11 @@ void control_stop(struct control *c);
  * a CONTROL_*, or -errno.  Takes a few seconds at most.
  */
 int control_ask(const struct control_name *name, const char *command, char **reply);
+
+/* The same with a body, and with no limit of time but for who does not listen. */
+int control_tell(const struct control_name *name, const struct control_question *q, char **reply);
+
+/* Which process answers there: 0, or as control_ask.  Asks it nothing. */
+int control_process(const struct control_name *name, pid_t *pid);
 
 #endif /* FS_CONTROL_H */

@@ -190,6 +190,16 @@ int device_attach(struct device *d, struct fuse_session *se, uint32_t n)
 	return r ? r : crew_init(&d->crew, n);
 }
 
+uint64_t device_uses(const struct device *d)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < WIRE_OPCODES; i++)
+		if (!wire_is_no_use(i))
+			n += atomic_load_explicit(&d->requests[i], memory_order_relaxed);
+	return n;
+}
+
 void device_detach(struct device *d)
 {
 	crew_fini(&d->crew);

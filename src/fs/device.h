@@ -44,6 +44,12 @@ struct device {
  */
 int device_attach(struct device *d, struct fuse_session *se, uint32_t n);
 
+/*
+ * How often the mount was used: requests, but not those that the kernel makes by
+ * itself (to forget), nor STATFS, which monitors ask of every mount there is.
+ */
+uint64_t device_uses(const struct device *d);
+
 /* After the last request. */
 void device_detach(struct device *d);
 

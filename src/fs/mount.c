@@ -41,15 +41,17 @@
 #include "fs/bdi.h"
 #include "fs/confine.h"
 #include "fs/control.h"
-#include "fs/dirrec.h"
 #include "fs/exitcode.h"
+#include "fs/expiry.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
 #include "fs/seek.h"
+#include "fs/settler.h"
 #include "fs/status.h"
 #include "fs/trim.h"
 #include "fs/unmounter.h"
 #include "fs/vault.h"
+#include "fs/vault_tree.h"
 #include "fs/writeout.h"
 
 enum {
@@ -78,12 +80,8 @@ struct mount {
 	struct bdi bdi;
 	struct confine_report confined;
 	struct writeout *writeout;
-	struct io *settle_io;
-	pthread_t settler;
-	bool settling;
-	pthread_mutex_t settle_lock;
-	pthread_cond_t settle_wake;
-	bool settle_stop;
+	struct settler *settler;
+	struct expiry expiry;
 	struct status status;
 	struct control *control;
 };
@@ -121,7 +119,7 @@ static int check_mountpoint(struct mount *m)
 	/* The latter while it dies: our question was in the queue then. */
 	if (r == -ENOTCONN || r == -ECONNABORTED) {
 		log_warn("%s: an earlier mount died there; unmounting it", path);
-		r = unmounter_run(path);
+		r = unmounter_run(path, true);
 		if (r)
 			return unusable(path, "a dead mount is there (unmount it first)");
 		r = look_at(path, &st);
@@ -306,46 +304,12 @@ static int open_vault(struct mount *m)
 	return status;
 }
 
-/* A new vault has a record in its tree: one without anything is not the tree that it had. */
-static int check_root(const struct mount *m)
-{
-	struct format_dir_record record;
-	int r = dirrec_read(vault_tree_fd(m->vault), m->store.keys, true, &record);
-
-	if (r != DIRREC_MISSING)
-		return 0; /* what else is wrong shows */
-	log_error("cannot open %s: all that was in tree/ is gone (restore it from a backup)",
-		  m->o->vault);
-	return STATUS_DAMAGED;
-}
-
 static int load_tree(struct mount *m)
 {
-	struct vault_info info;
-	int r;
-
-	vault_info(m->vault, &info);
-	if (info.suite == CIPHER_XOR)
-		log_warn("%s uses the xor cipher: this is not encryption and protects nothing",
-			 m->o->vault);
-	m->store.keys = vault_keys(m->vault);
-	m->store.suite = info.suite;
 	m->store.read_only = m->read_only;
 	m->store.alone = !m->o->allow_other && !m->o->acl;
 	m->store.acl = m->o->acl;
-	r = check_root(m);
-	if (r)
-		return r;
-	r = tree_new(&m->store, vault_tree_fd(m->vault), &m->tree);
-	if (!r)
-		return 0;
-	if (r == -EIO)
-		log_error("cannot open %s: its root directory is damaged "
-			  "(restore tree/.cryptfs-dir from a backup)",
-			  m->o->vault);
-	else
-		return failed("open the vault's tree", r);
-	return STATUS_DAMAGED;
+	return vault_tree_open(m->o->vault, m->vault, vault_tree_fd(m->vault), &m->store, &m->tree);
 }
 
 static void fuse_says(enum fuse_log_level level, const char *format, va_list args)
@@ -435,66 +399,6 @@ static int do_mount(struct mount *m)
 	return r ? failed("talk to /dev/fuse", r) : 0;
 }
 
-/* ---- settling ------------------------------------------------------------ */
-
-static void *settle_now_and_then(void *arg)
-{
-	struct mount *m = arg;
-
-	pthread_mutex_lock(&m->settle_lock);
-	while (!m->settle_stop) {
-		struct timespec next;
-
-		(void)clock_gettime(CLOCK_MONOTONIC, &next);
-		next.tv_sec++;
-		(void)pthread_cond_timedwait(&m->settle_wake, &m->settle_lock, &next);
-		if (m->settle_stop)
-			break;
-		pthread_mutex_unlock(&m->settle_lock);
-		tree_settle(m->tree, m->settle_io, false);
-		if (m->settle_io->used)
-			io_wipe(m->settle_io);
-		pthread_mutex_lock(&m->settle_lock);
-	}
-	pthread_mutex_unlock(&m->settle_lock);
-	cipher_thread_fini();
-	return NULL;
-}
-
-static int start_settling(struct mount *m)
-{
-	pthread_condattr_t attr;
-	int r = io_new(&m->store, &m->settle_io);
-
-	if (r || m->read_only)
-		return r;
-	pthread_mutex_init(&m->settle_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&m->settle_wake, &attr);
-	pthread_condattr_destroy(&attr);
-	r = -pthread_create(&m->settler, NULL, settle_now_and_then, m);
-	m->settling = !r;
-	return r;
-}
-
-static void stop_settling(struct mount *m)
-{
-	if (m->settling) {
-		pthread_mutex_lock(&m->settle_lock);
-		m->settle_stop = true;
-		pthread_cond_signal(&m->settle_wake);
-		pthread_mutex_unlock(&m->settle_lock);
-		(void)pthread_join(m->settler, NULL);
-		tree_let_go(m->tree);
-		tree_settle(m->tree, m->settle_io, true);
-		pthread_cond_destroy(&m->settle_wake);
-		pthread_mutex_destroy(&m->settle_lock);
-	}
-	io_free(m->settle_io);
-	m->settle_io = NULL;
-}
-
 /* ---- being asked --------------------------------------------------------- */
 
 static void open_control(struct mount *m)
@@ -507,6 +411,7 @@ static void open_control(struct mount *m)
 	m->status = (struct status){ .options = m->o,
 				     .store = &m->store,
 				     .device = &m->context.device,
+				     .expiry = &m->expiry,
 				     .confine = &m->confined };
 	status_start(&m->status);
 	if (r)
@@ -603,6 +508,34 @@ static void write_out(struct mount *m, const sigset_t *set)
 		loop_tick(m->loop);
 }
 
+/* Also what passes while the machine sleeps. */
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* When nobody has used the mount for long and nobody holds it: away with it. */
+static void expire(struct mount *m)
+{
+	int r;
+
+	if (!expiry_is_due(&m->expiry, device_uses(&m->context.device), now_ms()))
+		return;
+	r = unmounter_try(&m->unmounter, m->dev);
+	if (r == -EBUSY) {
+		expiry_refused(&m->expiry, now_ms());
+		return;
+	}
+	m->expiry.after_ms = 0; /* once: it is done, or cannot be */
+	if (r)
+		log_warn("%s: cannot unmount when idle: %s", m->mountpoint, strerror(-r));
+	else
+		log_info("%s: unmounted, as nobody used it", m->mountpoint);
+}
+
 static int serve(struct mount *m)
 {
 	const struct timespec second = { 1, 0 };
@@ -622,7 +555,7 @@ static int serve(struct mount *m)
 		r = engine_watch(m->store.engine);
 	}
 	if (!r)
-		r = start_settling(m);
+		r = settler_start(&m->store, m->tree, &m->settler);
 	if (!r)
 		r = trim_start(m->trim);
 	if (!r)
@@ -635,9 +568,11 @@ static int serve(struct mount *m)
 		return failed("start serving", r);
 	leave_stderr(m);
 	look_at_mount(m);
+	expiry_init(&m->expiry, m->o->idle_ms, now_ms());
 	while ((got = sigtimedwait(&set, NULL, &second)) < 0) {
 		loop_tick(m->loop);
 		trim_tick(m->trim);
+		expire(m);
 	}
 	if (got != SIGUSR2)
 		write_out(m, &set);
@@ -672,7 +607,7 @@ static void stop(struct mount *m)
 		log_warn("%s: ended before all of what was written had come in", m->mountpoint);
 	if (m->vault)
 		vault_ending(m->vault);
-	stop_settling(m);
+	settler_stop(m->settler);
 	tree_free(m->tree);
 	engine_stop(m->store.engine);
 	vault_close(m->vault);

@@ -83,6 +83,7 @@ int mountinfo_parse(char *line, struct mountinfo *m)
 	char *word = strtok_r(line, " \n", &rest);
 	char *device = NULL;
 	char *point = NULL;
+	const char *id = word;
 	char *type;
 
 	for (int i = 0; word && strcmp(word, "-") != 0; i++) {
@@ -94,7 +95,7 @@ int mountinfo_parse(char *line, struct mountinfo *m)
 	}
 	type = word && point ? strtok_r(NULL, " \n", &rest) : NULL;
 	*m = (struct mountinfo){ 0 };
-	if (!type || !take_device(device, m))
+	if (!type || !take_number(&id, &m->id) || *id || !take_device(device, m))
 		return MOUNTINFO_NONSENSE;
 	unescape(point);
 	if (snprintf(m->point, sizeof(m->point), "%s", point) >= (int)sizeof(m->point))
@@ -107,25 +108,22 @@ int mountinfo_parse(char *line, struct mountinfo *m)
 	return 0;
 }
 
-int mountinfo_find(const char *point, struct mountinfo *m)
+int mountinfo_each(int (*visit)(void *arg, const struct mountinfo *m), void *arg)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	struct mountinfo *one = malloc(sizeof(*one));
 	char *line = NULL;
 	size_t size = 0;
-	int r = MOUNTINFO_NONE;
+	int r = 0;
 
 	if (!f || !one) {
 		r = -errno;
 		goto out;
 	}
-	while (getline(&line, &size, f) > 0) {
-		if (mountinfo_parse(line, one) || strcmp(one->point, point) != 0)
-			continue;
-		*m = *one; /* the last one is on top */
-		r = 0;
-	}
-	if (ferror(f))
+	while (!r && getline(&line, &size, f) > 0)
+		if (!mountinfo_parse(line, one))
+			r = visit(arg, one);
+	if (!r && ferror(f))
 		r = -EIO;
 out:
 	free(line);
@@ -133,4 +131,29 @@ out:
 	if (f)
 		(void)fclose(f);
 	return r;
+}
+
+struct wanted {
+	const char *point;
+	struct mountinfo *found;
+	bool is_there;
+};
+
+static int compare(void *arg, const struct mountinfo *m)
+{
+	struct wanted *w = arg;
+
+	if (strcmp(m->point, w->point) != 0)
+		return 0;
+	*w->found = *m; /* the last one is on top */
+	w->is_there = true;
+	return 0;
+}
+
+int mountinfo_find(const char *point, struct mountinfo *m)
+{
+	struct wanted w = { .point = point, .found = m };
+	int r = mountinfo_each(compare, &w);
+
+	return r ? r : w.is_there ? 0 : MOUNTINFO_NONE;
 }

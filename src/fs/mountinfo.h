@@ -19,6 +19,7 @@ enum {
 };
 
 struct mountinfo {
+	unsigned int id; /* "mnt_id" in /proc/PID/fdinfo */
 	unsigned int major;
 	unsigned int minor;
 	char point[PATH_MAX];
@@ -32,5 +33,11 @@ int mountinfo_parse(char *line, struct mountinfo *m);
 
 /* What is mounted on top at this absolute path: 0, MOUNTINFO_NONE or -errno. */
 int mountinfo_find(const char *point, struct mountinfo *m);
+
+/*
+ * Visit every mount, in the order in which they were made, until a visit returns
+ * other than 0: that, 0 or -errno.
+ */
+int mountinfo_each(int (*visit)(void *arg, const struct mountinfo *m), void *arg);
 
 #endif /* FS_MOUNTINFO_H */

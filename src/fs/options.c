@@ -14,6 +14,7 @@
 enum {
 	MAX_NODES = 256 * 1024, /* of up to 250 bytes with their names */
 	MIN_NODES = 256,
+	MAX_IDLE_SECONDS = 366 * 86400,
 };
 
 static const char help[] =
@@ -41,6 +42,7 @@ static const char help[] =
 	"  writeback            the kernel collects writes; see cryptfs-mount(1)\n"
 	"  attr_timeout=SECS    how long the kernel may cache (default 3600)\n"
 	"  noxattr              no extended attributes: fewer questions to answer\n"
+	"  idle=MIN             unmount after so long without use; also 90s, 2h\n"
 	"  max_nodes=N          files and directories to know at once (default 262144)\n"
 	"  fsname=NAME          what df and mount show as the source\n"
 	"  log=stderr|syslog    where to log\n"
@@ -131,6 +133,27 @@ static int take_max_nodes(struct options *o, const char *value)
 	return 0;
 }
 
+/* A number of minutes, or of what the letter behind it says. */
+static int take_idle(struct options *o, const char *value)
+{
+	static const char units[] = "smhd";
+	static const uint64_t seconds[] = { 1, 60, 3600, 86400 };
+	uint64_t unit = 60;
+	const char *letter;
+	char *end;
+	unsigned long long n = strtoull(value, &end, 10);
+
+	letter = *end ? strchr(units, *end) : NULL;
+	if (letter) {
+		unit = seconds[letter - units];
+		end++;
+	}
+	if (*value < '0' || *value > '9' || *end || n > MAX_IDLE_SECONDS / unit)
+		return wrong("option", "idle", "not a number of minutes, or one with s, m, h or d");
+	o->idle_ms = n * unit * 1000;
+	return 0;
+}
+
 static int take_log(struct options *o, const char *value)
 {
 	if (!strcmp(value, "stderr"))
@@ -183,6 +206,8 @@ static int take_option(struct options *o, const char *option)
 		return take_timeout(o, value);
 	else if ((value = value_of(option, "max_nodes")))
 		return take_max_nodes(o, value);
+	else if ((value = value_of(option, "idle")))
+		return take_idle(o, value);
 	else if ((value = value_of(option, "log")))
 		return take_log(o, value);
 	else if (is_in(kernel_options, option))

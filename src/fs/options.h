@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "fs/passphrase.h"
 
@@ -35,6 +36,7 @@ struct options {
 	struct passphrase_source secret;
 	double attr_timeout; /* seconds */
 	size_t max_nodes;    /* see trim.h */
+	uint64_t idle_ms;    /* unmount after so long without use; 0: never */
 	enum options_log log;
 	const char *fsname; /* NULL: the vault's path */
 	char *kernel;	    /* "nosuid,noexec…" for mount(2), or "" */

@@ -99,29 +99,35 @@ static json_t *sandbox(const struct confine_report *r)
 			 capabilities(r->capabilities));
 }
 
+static json_t *idle(const struct status *s)
+{
+	return json_pack("{s:I, s:I}", "after_s", (json_int_t)(s->options->idle_ms / 1000),
+			 "refused", (json_int_t)atomic_load(&s->expiry->refused));
+}
+
 static json_t *report(const struct status *s)
 {
 	enum cipher_suite suite = s->store->suite;
 	struct engine_counters c;
 
 	engine_counters(s->store->engine, &c);
-	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:I, s:o, s:{s:I, "
-			 "s:I}}",
-			 "version", CRYPTFS_VERSION, "pid", (json_int_t)getpid(), "uptime_s",
-			 uptime_s(s), "suite", cipher_name(suite), "implementation",
-			 cipher_implementation(suite), "read_only", s->store->read_only, "sandbox",
-			 sandbox(s->confine), "workers", workers(s, &c), "auto", pace(s), "tasks",
-			 tasks(&c), "bytes", (json_int_t)c.bytes, "requests", requests(s->device),
-			 "looks", "hits", number_of(&s->device->hits), "misses",
-			 number_of(&s->device->misses));
+	return json_pack(
+		"{s:s, s:I, s:I, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:{s:I, "
+		"s:I}}",
+		"version", CRYPTFS_VERSION, "pid", (json_int_t)getpid(), "uptime_s", uptime_s(s),
+		"suite", cipher_name(suite), "implementation", cipher_implementation(suite),
+		"read_only", s->store->read_only, "sandbox", sandbox(s->confine), "idle", idle(s),
+		"workers", workers(s, &c), "auto", pace(s), "tasks", tasks(&c), "bytes",
+		(json_int_t)c.bytes, "requests", requests(s->device), "looks", "hits",
+		number_of(&s->device->hits), "misses", number_of(&s->device->misses));
 }
 
-char *status_answer(void *arg, const char *command)
+char *status_answer(void *arg, const struct control_question *q)
 {
 	json_t *object;
 	char *text;
 
-	if (strcmp(command, "status") != 0)
+	if (strcmp(q->command, "status") != 0)
 		return NULL;
 	object = report(arg);
 	text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;

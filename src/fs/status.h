@@ -10,7 +10,9 @@
 #include <time.h>
 
 #include "fs/confine.h"
+#include "fs/control.h"
 #include "fs/device.h"
+#include "fs/expiry.h"
 #include "fs/io.h"
 #include "fs/options.h"
 
@@ -19,6 +21,7 @@ struct status {
 	const struct options *options;
 	const struct store *store;
 	struct device *device;
+	const struct expiry *expiry;
 	const struct confine_report *confine;
 	struct timespec start; /* CLOCK_BOOTTIME */
 };
@@ -27,6 +30,6 @@ struct status {
 void status_start(struct status *s);
 
 /* A control_answer: arg is a struct status, the command it knows is "status". */
-char *status_answer(void *arg, const char *command);
+char *status_answer(void *arg, const struct control_question *q);
 
 #endif /* FS_STATUS_H */

@@ -27,16 +27,17 @@ static void wait_for(pid_t pid, int *status)
 		;
 }
 
-int unmounter_run(const char *path)
+int unmounter_run(const char *path, bool lazily)
 {
 	int status = -1;
 	pid_t child;
 
-	if (!umount2(path, MNT_DETACH))
+	if (!umount2(path, UMOUNT_NOFOLLOW | (lazily ? MNT_DETACH : 0)))
 		return 0;
 	child = fork();
 	if (child == 0) {
-		(void)execlp("fusermount3", "fusermount3", "-u", "-z", "--", path, (char *)NULL);
+		(void)execlp("fusermount3", "fusermount3", lazily ? "-uz" : "-u", "--", path,
+			     (char *)NULL);
 		_exit(127);
 	}
 	if (child > 0)
@@ -46,25 +47,29 @@ int unmounter_run(const char *path)
 
 /* ---- its own side ---------------------------------------------------------- */
 
-static int32_t unmount(const char *mountpoint, dev_t dev)
+struct order {
+	dev_t dev;
+	uint64_t lazily; /* the last order; else only if nobody uses it */
+};
+
+static int32_t unmount(const char *mountpoint, const struct order *order)
 {
 	struct mountinfo *info = malloc(sizeof(*info));
 	int r = info ? mountinfo_find(mountpoint, info) : -ENOMEM;
 
-	if (!r && makedev(info->major, info->minor) != dev)
+	if (!r && makedev(info->major, info->minor) != order->dev)
 		r = -EBUSY;
 	free(info);
 	if (r == MOUNTINFO_NONE)
 		return 0;
-	return r ? r : unmounter_run(mountpoint);
+	return r ? r : unmounter_run(mountpoint, order->lazily);
 }
 
 static void unmounter_main(const char *mountpoint, int fd) __attribute__((noreturn));
 static void unmounter_main(const char *mountpoint, int fd)
 {
+	struct order order = { 0 };
 	sigset_t all;
-	dev_t dev;
-	ssize_t n;
 
 	sandbox_close_all_but(fd);
 	(void)prctl(PR_SET_NAME, "cryptfs-unmount", 0, 0, 0);
@@ -75,9 +80,8 @@ static void unmounter_main(const char *mountpoint, int fd)
 	if (!geteuid())
 		confine_capabilities((uint64_t)1 << CAP_SYS_ADMIN | (uint64_t)1
 									    << CAP_DAC_READ_SEARCH);
-	n = recv(fd, &dev, sizeof(dev), 0);
-	if (n == (ssize_t)sizeof(dev)) {
-		int32_t r = unmount(mountpoint, dev);
+	while (!order.lazily && recv(fd, &order, sizeof(order), 0) == (ssize_t)sizeof(order)) {
+		int32_t r = unmount(mountpoint, &order);
 
 		(void)send(fd, &r, sizeof(r), MSG_NOSIGNAL); /* who asked may be gone */
 	}
@@ -120,12 +124,13 @@ int unmounter_start(const char *mountpoint, struct unmounter *u)
 	return r;
 }
 
-static int ask(const struct unmounter *u, dev_t dev)
+static int ask(const struct unmounter *u, dev_t dev, bool lazily)
 {
+	const struct order order = { .dev = dev, .lazily = lazily };
 	int32_t r;
 	ssize_t n;
 
-	if (send(u->socket, &dev, sizeof(dev), MSG_NOSIGNAL) != (ssize_t)sizeof(dev))
+	if (send(u->socket, &order, sizeof(order), MSG_NOSIGNAL) != (ssize_t)sizeof(order))
 		return -errno;
 	do
 		n = recv(u->socket, &r, sizeof(r), 0);
@@ -141,7 +146,12 @@ int unmounter_detach(const struct unmounter *u, int fd, dev_t dev)
 		return 0; /* unmounted already */
 	if (dup3(u->broken, fd, O_CLOEXEC) < 0)
 		return -errno;
-	return ask(u, dev);
+	return ask(u, dev, true);
+}
+
+int unmounter_try(const struct unmounter *u, dev_t dev)
+{
+	return ask(u, dev, false);
 }
 
 void unmounter_stop(struct unmounter *u)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * unmounter - a process that can do what the mount process gives up when it is
- * confined: unmount its mount.  It is told so once, or ends with it.
+ * confined: unmount its mount.  It is told so, or ends with it.
  *
  * After a crash it leaves the dead mount where it is.  Programs that go on get
  * ENOTCONN there, and do not write plaintext to what lies below.
@@ -9,6 +9,7 @@
 #ifndef FS_UNMOUNTER_H
 #define FS_UNMOUNTER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct unmounter {
@@ -33,10 +34,17 @@ int unmounter_start(const char *mountpoint, struct unmounter *u);
  */
 int unmounter_detach(const struct unmounter *u, int fd, dev_t dev);
 
+/*
+ * Have the mount with this device unmounted if nobody uses it, while its
+ * requests are served.  0 (then it is gone), -EBUSY, or another -errno when
+ * there is nobody to be told.
+ */
+int unmounter_try(const struct unmounter *u, dev_t dev);
+
 /* End it and close all. */
 void unmounter_stop(struct unmounter *u);
 
-/* Unmount lazily what is on path, with fusermount3 if need be: 0 or -EBUSY. */
-int unmounter_run(const char *path);
+/* Unmount what is on path, with fusermount3 if need be: 0 or -EBUSY. */
+int unmounter_run(const char *path, bool lazily);
 
 #endif /* FS_UNMOUNTER_H */

@@ -272,7 +272,7 @@ static int lock(struct vault *v, enum vault_lock wanted)
 	v->lock = wanted;
 	if (wanted == VAULT_NO_LOCK)
 		return 0;
-	if (wanted == VAULT_EXCLUSIVE && faccessat(v->fd, ".", W_OK, AT_EACCESS))
+	if (wanted != VAULT_SHARED && faccessat(v->fd, ".", W_OK, AT_EACCESS))
 		return -errno;
 	r = wait_for_lock(v, v->mounted_fd, operation, NOTICE_MS, NULL);
 	if (r)

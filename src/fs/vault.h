@@ -8,7 +8,9 @@
  *
  * Locks are flock(2) on directories, whose inodes never change: VAULT/tree
  * says "mounted" and VAULT says "in use", shared for readers and exclusive
- * for a writer.  Who opens a vault takes "mounted", within the five seconds
+ * for a writer.  Who only adds things shares them, too: each of its steps
+ * leaves a valid tree to whoever looks, and nobody takes anything away
+ * meanwhile.  Who opens a vault takes "mounted", within the five seconds
  * that the process of a mount just undone may need to notice, or not at all;
  * and then waits for "in use".  They need no write permission, go away with the
  * last process that holds the descriptors, and are local to one machine.
@@ -45,9 +47,10 @@ enum {
 };
 
 enum vault_lock {
-	VAULT_NO_LOCK,	/* reading the configuration only */
-	VAULT_SHARED,	/* read-only mount */
-	VAULT_EXCLUSIVE /* read-write mount, or changing the configuration */
+	VAULT_NO_LOCK,	 /* reading the configuration only */
+	VAULT_SHARED,	 /* read-only mount */
+	VAULT_EXCLUSIVE, /* read-write mount, or changing the configuration */
+	VAULT_ADDING	 /* making new things only, beside others that do */
 };
 
 /* What a slot is for, and what a secret is. */
@@ -120,10 +123,10 @@ int vault_create(const char *path, const struct vault_create *how,
 /*
  * Read and lock a vault: 0, VAULT_NOT_FOUND, VAULT_DAMAGED, VAULT_TOO_NEW,
  * VAULT_IN_USE, VAULT_ROTATING (not with VAULT_NO_LOCK) or -errno; -EROFS or -EACCES when
- * VAULT_EXCLUSIVE is asked for where nothing can be written.  A damaged configuration is replaced
- * by its backup copy (said once in the log); which copy is believed is decided by the MAC in
- * vault_unlock, too.  A lock whose holder has unmounted already and is only settling is waited for,
- * up to 30 s.
+ * VAULT_EXCLUSIVE or VAULT_ADDING is asked for where nothing can be written.  A damaged
+ * configuration is replaced by its backup copy (said once in the log); which copy is believed is
+ * decided by the MAC in vault_unlock, too.  A lock whose holder has unmounted already and is only
+ * settling is waited for, up to 30 s.
  */
 int vault_open(const char *path, enum vault_lock lock, struct vault **out);
 

@@ -73,6 +73,20 @@ const char *wire_opcode_name(uint32_t opcode)
 	return opcode < WIRE_OPCODES ? names[opcode] : NULL;
 }
 
+bool wire_is_no_use(uint32_t opcode)
+{
+	switch (opcode) {
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+	case FUSE_STATFS:
+	case FUSE_INIT:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Of linux/fuse.h from protocol 7.45 on. */
 enum { NOTIFY_PRUNE = 9 };
 

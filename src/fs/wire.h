@@ -26,6 +26,9 @@ uint32_t wire_opcode(const void *request, size_t size);
 /* "LOOKUP" …, or NULL for a number that has no name. */
 const char *wire_opcode_name(uint32_t opcode);
 
+/* A kind of request that nobody makes to use a file: FORGET, STATFS, INTERRUPT and the like. */
+bool wire_is_no_use(uint32_t opcode);
+
 /* If request, size bytes, is INIT: true, and what the kernel can do. */
 bool wire_is_init(const void *request, size_t size, uint32_t *offered);
 

@@ -22,12 +22,17 @@ static struct control_name name;
 static char path[108];
 static struct control *c;
 
-static char *echo(void *arg, const char *command)
+/* Where the body of the last question was. */
+static const uint8_t *last_body;
+
+static char *echo(void *arg, const struct control_question *q)
 {
 	char *answer = NULL;
 
-	if (strcmp(command, "nothing") == 0 ||
-	    asprintf(&answer, "%s%s", (const char *)arg, command) < 0)
+	last_body = q->body;
+	if (strcmp(q->command, "nothing") == 0 ||
+	    asprintf(&answer, "%s%s%.*s", (const char *)arg, q->command, (int)q->body_size,
+		     (const char *)q->body) < 0)
 		return NULL;
 	return answer;
 }
@@ -116,6 +121,60 @@ static void a_command_is_answered(void **state)
 	(void)state;
 	need_control();
 	assert_answers();
+	assert_answers();
+}
+
+static void a_body_is_handed_over_and_wiped(void **state)
+{
+	static char long_body[CONTROL_BODY_MAX + 1];
+	struct control_question q = { "say", "\nsecret 7\n", 10 };
+	char *reply;
+
+	(void)state;
+	need_control();
+	assert_int_equal(control_tell(&name, &q, &reply), 0);
+	assert_string_equal(reply, "you said say\nsecret 7\n");
+	free(reply);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(last_body[i], 0);
+	memset(long_body, 'x', sizeof(long_body));
+	q = (struct control_question){ "say", long_body, CONTROL_BODY_MAX };
+	assert_int_equal(control_tell(&name, &q, &reply), 0);
+	assert_int_equal(strlen(reply), strlen("you said say") + CONTROL_BODY_MAX);
+	free(reply);
+	q.body_size++;
+	assert_int_equal(control_tell(&name, &q, &reply), CONTROL_SILENT);
+	assert_answers();
+}
+
+static void a_size_that_is_none_gets_no_answer(void **state)
+{
+	static const char *const lines[] = { "say \n",	   "say x\n",
+					     "say -1\n",   "say 1x\nx",
+					     "say 8193\n", "say 99999999999999999999\n",
+					     "say 1 \nx" };
+	char byte;
+
+	(void)state;
+	need_control();
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		int fd = dial();
+
+		assert_true(send(fd, lines[i], strlen(lines[i]), MSG_NOSIGNAL) > 0);
+		assert_true(recv(fd, &byte, 1, 0) <= 0);
+		close(fd);
+	}
+	assert_answers();
+}
+
+static void its_process_is_known(void **state)
+{
+	pid_t pid = 0;
+
+	(void)state;
+	need_control();
+	assert_int_equal(control_process(&name, &pid), 0);
+	assert_int_equal(pid, getpid());
 	assert_answers();
 }
 
@@ -257,6 +316,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		C(a_command_is_answered),
+		C(a_body_is_handed_over_and_wiped),
+		C(a_size_that_is_none_gets_no_answer),
+		C(its_process_is_known),
 		C(an_unknown_command_is_an_error_and_no_more),
 		C(garbage_gets_no_answer),
 		C(who_says_nothing_is_hung_up_on),

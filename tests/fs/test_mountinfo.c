@@ -30,6 +30,7 @@ static void a_line_is_taken_apart(void **state)
 	assert_int_equal(parse("70 28 0:45 / /mnt/plain rw,nosuid,nodev,relatime shared:7 - "
 			       "fuse.cryptfs /srv/vault rw,user_id=1000,group_id=100\n"),
 			 0);
+	assert_int_equal(m.id, 70);
 	assert_int_equal(m.major, 0);
 	assert_int_equal(m.minor, 45);
 	assert_string_equal(m.point, "/mnt/plain");
