@@ -632,6 +632,7 @@ const struct command cli_import = {
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --help             show this\n",
 	.shorts = "0",
 	.run = run_import,
@@ -658,6 +659,7 @@ const struct command cli_export = {
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --help             show this\n",
 	.run = run_export,
 };
