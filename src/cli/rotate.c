@@ -158,7 +158,7 @@ static int decide(const struct request *q, const struct vault *v,
 {
 	if (q->drops_others)
 		return STATUS_OK;
-	if (slot->kind != VAULT_KEYFILE && has_terminal())
+	if ((slot->kind == VAULT_PASSPHRASE || slot->kind == VAULT_RECOVERY) && has_terminal())
 		return ask_for(q, v, slot, k);
 	log_error("rotate: what of slot %u, \"%s\"? (give its key with --other-passfile or "
 		  "--other-keyfile, or let it go with --drop-others)",

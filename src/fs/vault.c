@@ -78,6 +78,7 @@ static int slot_append(struct vault_config *config, const struct vault_secret *s
 		return VAULT_SLOTS_FULL;
 	slot->info.id = id + 1;
 	slot->info.kind = secret->kind;
+	strcpy(slot->info.type, vault_kind_name(secret->kind));
 	strcpy(slot->info.label, label); /* checked: it fits */
 	slot->info.kdf = *kdf;
 	config->n_slots++;
@@ -456,6 +457,17 @@ static int try_words(const struct vault_config *config, const struct vault_secre
 	return VAULT_WRONG_KEY;
 }
 
+/* That no key fits may be because some were not tried. */
+static void tell_of_unknown(const struct vault_config *config)
+{
+	for (uint32_t i = 0; i < config->n_slots; i++)
+		if (config->slots[i].info.kind == VAULT_UNKNOWN)
+			vault_why_set("wrong passphrase or key; slot %u is of type %s, which needs "
+				      "a newer cryptfs",
+				      (unsigned int)config->slots[i].info.id,
+				      config->slots[i].info.type);
+}
+
 /* Each try takes about a second, so the likely slots come first. */
 int vault_find_slot(const struct vault_config *config, const struct vault_secret *secret,
 		    struct vault_derived *d, uint32_t *index)
@@ -473,6 +485,8 @@ int vault_find_slot(const struct vault_config *config, const struct vault_secret
 		r = try_kind(config, secret->kind, secret, d, index);
 	if (r == VAULT_WRONG_KEY)
 		r = try_kind(config, other[secret->kind], secret, d, index);
+	if (r == VAULT_WRONG_KEY && !vault_why())
+		tell_of_unknown(config);
 	return r;
 }
 
@@ -732,6 +746,8 @@ int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 	r = i == config->n_slots ? VAULT_NO_SLOT : check_new(secret, &chosen);
 	if (!r) {
 		config->slots[i].info.kind = secret->kind;
+		memset(config->slots[i].info.type, 0, VAULT_TYPE_SIZE);
+		strcpy(config->slots[i].info.type, vault_kind_name(secret->kind));
 		config->slots[i].info.kdf = chosen;
 		r = vault_slot_seal(config, &config->slots[i], secret, v->keys->master);
 	}

@@ -43,6 +43,7 @@ enum {
 enum {
 	VAULT_ID_SIZE = 16,
 	VAULT_MAX_SLOTS = 32,
+	VAULT_TYPE_SIZE = 32,	     /* with its zero */
 	VAULT_PASSPHRASE_MAX = 4096, /* bytes */
 };
 
@@ -58,6 +59,7 @@ enum vault_kind {
 	VAULT_PASSPHRASE, /* what a person types; also recovery words, when opening */
 	VAULT_KEYFILE,	  /* all bytes of a file */
 	VAULT_RECOVERY,	  /* RECOVERY_SECRET_SIZE random bytes */
+	VAULT_UNKNOWN,	  /* a slot of a later version, which is kept as it is */
 };
 
 /* In secmem, owned by the caller. */
@@ -89,8 +91,9 @@ enum vault_rotation {
 struct vault_slot_info {
 	uint32_t id; /* from 1; never that of another slot */
 	enum vault_kind kind;
+	char type[VAULT_TYPE_SIZE]; /* as in the configuration */
 	char label[64];
-	struct vault_kdf kdf;
+	struct vault_kdf kdf; /* zeros of an unknown one */
 };
 
 struct vault_info {
@@ -172,7 +175,7 @@ int vault_restore_header(struct vault *v);
 /* The slot that vault_unlock opened. */
 uint32_t vault_unlocked_slot(const struct vault *v);
 
-/* "passphrase", "keyfile" or "recovery" */
+/* "passphrase", "keyfile", "recovery" or "unknown" */
 const char *vault_kind_name(enum vault_kind kind);
 
 /*

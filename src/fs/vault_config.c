@@ -34,7 +34,10 @@ static const char *const kinds[] = {
 	[VAULT_PASSPHRASE] = "passphrase",
 	[VAULT_KEYFILE] = "keyfile",
 	[VAULT_RECOVERY] = "recovery",
+	[VAULT_UNKNOWN] = "unknown",
 };
+
+enum { N_KINDS = VAULT_UNKNOWN };
 
 /* Flags, by the rotation that they tell of. */
 static const char *const rotations[] = {
@@ -98,8 +101,11 @@ static json_t *slot_parameters_new(const struct vault_config_slot *slot)
 
 static json_t *slot_new(const struct vault_config_slot *slot)
 {
-	json_t *object = slot_parameters_new(slot);
+	json_t *object;
 
+	if (slot->info.kind == VAULT_UNKNOWN)
+		return json_loads(slot->unknown, JSON_REJECT_DUPLICATES, NULL);
+	object = slot_parameters_new(slot);
 	if (!object ||
 	    json_object_set_new(object, "nonce", hex_new(slot->nonce, sizeof(slot->nonce))) ||
 	    json_object_set_new(object, "wrapped", hex_new(slot->wrapped, sizeof(slot->wrapped)))) {
@@ -175,7 +181,7 @@ bool vault_config_label_is_valid(const char *label)
 
 static bool kind_read(const char *name, enum vault_kind *kind)
 {
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+	for (size_t i = 0; i < N_KINDS; i++) {
 		*kind = (enum vault_kind)i;
 		if (strcmp(name, kinds[i]) == 0)
 			return true;
@@ -215,10 +221,61 @@ static int slot_judge(const struct raw_slot *raw, unsigned int number,
 	    !hex_read(raw->wrapped, slot->wrapped, sizeof(slot->wrapped)))
 		return damaged(problem, "slot %u: salt, nonce or wrapped key malformed", number);
 	slot->info.id = (uint32_t)raw->id;
+	strcpy(slot->info.type, raw->type); /* a known one, and they are short */
 	slot->info.kdf.memory = (uint64_t)raw->memory;
 	slot->info.kdf.operations = (uint64_t)raw->operations;
 	(void)snprintf(slot->info.label, sizeof(slot->info.label), "%s", raw->label);
 	return 0;
+}
+
+static bool type_is_valid(const char *type)
+{
+	size_t size = strlen(type);
+
+	return size > 0 && size < VAULT_TYPE_SIZE &&
+	       strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789-") == size;
+}
+
+/* A slot of a type that is not known here: what all have in common, and all of it to keep. */
+static int unknown_decode(json_t *object, unsigned int number, struct vault_config_slot *slot,
+			  struct vault_config_problem *problem)
+{
+	const char *type, *label;
+	json_int_t id;
+	char *text;
+	size_t size;
+
+	if (json_unpack(object, "{s:I, s:s, s:s}", "id", &id, "type", &type, "label", &label))
+		return damaged(problem, "slot %u: a member is missing, unknown or mistyped",
+			       number);
+	if (id < 1 || id > INT32_MAX)
+		return damaged(problem, "slot %u: id out of range", number);
+	if (!type_is_valid(type))
+		return damaged(problem, "slot %u: bad type", number);
+	if (!vault_config_label_is_valid(label))
+		return damaged(problem, "slot %u: bad label", number);
+	text = json_dumps(object, CANONICAL);
+	if (!text)
+		return -ENOMEM;
+	size = strlen(text);
+	if (size < sizeof(slot->unknown))
+		memcpy(slot->unknown, text, size + 1);
+	free(text);
+	if (size >= sizeof(slot->unknown))
+		return damaged(problem, "slot %u: too large for one of an unknown type", number);
+	slot->info.id = (uint32_t)id;
+	slot->info.kind = VAULT_UNKNOWN;
+	strcpy(slot->info.type, type);
+	strcpy(slot->info.label, label);
+	return 0;
+}
+
+static bool is_known(json_t *object)
+{
+	const char *type = json_string_value(json_object_get(object, "type"));
+	enum vault_kind kind;
+
+	return !type || kind_read(type, &kind);
 }
 
 static int slot_decode(json_t *object, unsigned int number, struct vault_config_slot *slot,
@@ -226,6 +283,8 @@ static int slot_decode(json_t *object, unsigned int number, struct vault_config_
 {
 	struct raw_slot raw;
 
+	if (!is_known(object))
+		return unknown_decode(object, number, slot, problem);
 	if (json_unpack_ex(object, NULL, JSON_STRICT,
 			   "{s:I, s:s, s:s, s:{s:s, s:I, s:I !}, s:s, s:s, s:s !}", "id", &raw.id,
 			   "type", &raw.type, "label", &raw.label, "kdf", "name", &raw.kdf,

@@ -149,6 +149,7 @@ def no_twins(pairs):
 
 
 CONFIG_MEMBERS = {"version", "min_reader", "id", "suite", "flags", "created", "slots", "mac"}
+SLOT_TYPES = {"passphrase", "keyfile", "recovery"}
 SLOT_MEMBERS = {"id", "type", "label", "kdf", "salt", "nonce", "wrapped"}
 
 
@@ -164,6 +165,10 @@ def config_parse(raw):
     require(config["suite"] in SUITES, "suite")
     require(1 <= len(config["slots"]) <= 32, "number of slots")
     for slot in config["slots"]:
+        if slot["type"] not in SLOT_TYPES:
+            require(re.fullmatch("[a-z0-9-]{1,31}", slot["type"]), "type of a slot")
+            require(len(canonical(slot)) <= 2047, "size of an unknown slot")
+            continue
         require(set(slot) == SLOT_MEMBERS, "members of a slot")
         require(set(slot["kdf"]) == {"name", "memory", "operations"}, "members of a kdf")
         require(slot["kdf"]["name"] == "argon2id", "kdf")
@@ -190,6 +195,8 @@ def config_open(raw, passphrase):
     """The keys of a vault whose configuration is raw."""
     config = config_parse(raw)
     for slot in config["slots"]:
+        if slot["type"] not in SLOT_TYPES:
+            continue
         master = slot_open(config, slot, passphrase)
         if master:
             keys = Keys(master, SUITES[config["suite"]])
