@@ -31,9 +31,8 @@ _Static_assert(VAULT_CONFIG_WRAPPED_SIZE ==
 	       "wrapped master key");
 
 static const char *const kinds[] = {
-	[VAULT_PASSPHRASE] = "passphrase",
-	[VAULT_KEYFILE] = "keyfile",
-	[VAULT_RECOVERY] = "recovery",
+	[VAULT_PASSPHRASE] = "passphrase", [VAULT_KEYFILE] = "keyfile",
+	[VAULT_RECOVERY] = "recovery",	   [VAULT_FIDO2] = "fido2",
 	[VAULT_UNKNOWN] = "unknown",
 };
 
@@ -73,7 +72,7 @@ static int too_new(struct vault_config_problem *problem, const char *what)
 
 static json_t *hex_new(const uint8_t *bytes, size_t size)
 {
-	char text[2 * VAULT_CONFIG_WRAPPED_SIZE + 1];
+	char text[2 * VAULT_CREDENTIAL_MAX + 1];
 
 	sodium_bin2hex(text, sizeof(text), bytes, size);
 	return json_string(text);
@@ -92,11 +91,22 @@ static bool hex_read(const char *text, uint8_t *bytes, size_t size)
 /* The members of a slot that its wrapping authenticates. */
 static json_t *slot_parameters_new(const struct vault_config_slot *slot)
 {
-	return json_pack("{s:I, s:s, s:s, s:{s:s, s:I, s:I}, s:o}", "id", (json_int_t)slot->info.id,
-			 "type", vault_kind_name(slot->info.kind), "label", slot->info.label, "kdf",
-			 "name", KDF_NAME, "memory", (json_int_t)slot->info.kdf.memory,
-			 "operations", (json_int_t)slot->info.kdf.operations, "salt",
-			 hex_new(slot->salt, sizeof(slot->salt)));
+	const struct vault_token *token = &slot->info.token;
+	json_t *object = json_pack(
+		"{s:I, s:s, s:s, s:{s:s, s:I, s:I}, s:o}", "id", (json_int_t)slot->info.id, "type",
+		vault_kind_name(slot->info.kind), "label", slot->info.label, "kdf", "name",
+		KDF_NAME, "memory", (json_int_t)slot->info.kdf.memory, "operations",
+		(json_int_t)slot->info.kdf.operations, "salt",
+		hex_new(slot->salt, sizeof(slot->salt)));
+
+	if (object && slot->info.kind == VAULT_FIDO2 &&
+	    (json_object_set_new(object, "credential", hex_new(token->credential, token->size)) ||
+	     json_object_set_new(object, "challenge",
+				 hex_new(token->challenge, sizeof(token->challenge))))) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
 }
 
 static json_t *slot_new(const struct vault_config_slot *slot)
@@ -270,6 +280,34 @@ static int unknown_decode(json_t *object, unsigned int number, struct vault_conf
 	return 0;
 }
 
+/* What a security key has beside the members of all; they are taken out of object. */
+static int token_decode(json_t *object, unsigned int number, struct vault_token *token,
+			struct vault_config_problem *problem)
+{
+	const char *credential, *challenge;
+	size_t size;
+
+	if (json_unpack(object, "{s:s, s:s}", "credential", &credential, "challenge", &challenge))
+		return damaged(problem, "slot %u: a member is missing, unknown or mistyped",
+			       number);
+	size = strlen(credential) / 2;
+	if (size < 1 || size > sizeof(token->credential) ||
+	    !hex_read(credential, token->credential, size) ||
+	    !hex_read(challenge, token->challenge, sizeof(token->challenge)))
+		return damaged(problem, "slot %u: credential or challenge malformed", number);
+	token->size = size;
+	(void)json_object_del(object, "credential"); /* it is there */
+	(void)json_object_del(object, "challenge");
+	return 0;
+}
+
+static bool has_token(json_t *object)
+{
+	const char *type = json_string_value(json_object_get(object, "type"));
+
+	return type && strcmp(type, kinds[VAULT_FIDO2]) == 0;
+}
+
 static bool is_known(json_t *object)
 {
 	const char *type = json_string_value(json_object_get(object, "type"));
@@ -282,9 +320,15 @@ static int slot_decode(json_t *object, unsigned int number, struct vault_config_
 		       struct vault_config_problem *problem)
 {
 	struct raw_slot raw;
+	int r;
 
 	if (!is_known(object))
 		return unknown_decode(object, number, slot, problem);
+	if (has_token(object)) {
+		r = token_decode(object, number, &slot->info.token, problem);
+		if (r)
+			return r;
+	}
 	if (json_unpack_ex(object, NULL, JSON_STRICT,
 			   "{s:I, s:s, s:s, s:{s:s, s:I, s:I !}, s:s, s:s, s:s !}", "id", &raw.id,
 			   "type", &raw.type, "label", &raw.label, "kdf", "name", &raw.kdf,

@@ -14,9 +14,9 @@ for page in "$MAN"/*; do
 done
 
 commands='init passwd rotate info fsck bench status umount encrypt decrypt'
-in_help=$(for command in '' $commands; do "$CRYPTFS" $command --help; done |
-	grep -o -- '--[a-z][a-z-]*' | sort -u)
-in_page=$(grep -o 'Fl -[a-z][a-z-]*[a-z]' "$MAN/cryptfs.1" | sed 's/Fl /-/' | sort -u)
+in_help=$(for command in '' $commands key header; do "$CRYPTFS" $command --help; done |
+	grep -o -- '--[a-z][a-z0-9-]*' | sort -u)
+in_page=$(grep -o 'Fl -[a-z][a-z0-9-]*[a-z0-9]' "$MAN/cryptfs.1" | sed 's/Fl /-/' | sort -u)
 if [ "$in_help" != "$in_page" ]; then
 	echo "options of --help (<) and cryptfs.1 (>):"
 	diff <(echo "$in_help") <(echo "$in_page")

@@ -96,6 +96,56 @@ static void a_rotation_is_a_flag_and_changes_the_mac(void **state)
 	}
 }
 
+#define FIDO2_SLOT(more)                                                                           \
+	"{\"id\":7,\"type\":\"fido2\",\"label\":\"ring\",\"kdf\":{\"name\":\"argon2id\","          \
+	"\"memory\":67108864,\"operations\":3},\"salt\":\"" HEX16 "\",\"nonce\":\"" HEX24          \
+	"\",\"wrapped\":\"" HEX48 "\"" more "}"
+
+static void a_slot_of_a_security_key_has_what_that_needs(void **state)
+{
+	static const struct {
+		const char *slot;
+		int answer;
+	} slots[] = {
+		{ FIDO2_SLOT(",\"credential\":\"0badcafe\",\"challenge\":\"" HEX16 HEX16 "\""), 0 },
+		{ FIDO2_SLOT(""), VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"0badcafe\""), VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"\",\"challenge\":\"" HEX16 HEX16 "\""),
+		  VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"0badcaf\",\"challenge\":\"" HEX16 HEX16 "\""),
+		  VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"0badcafe\",\"challenge\":\"" HEX16 "\""),
+		  VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"0badcafe\",\"challenge\":\"" HEX16 HEX16
+			     "\",\"more\":1"),
+		  VAULT_DAMAGED },
+	};
+	static struct vault_config config, again;
+	struct vault_config_problem problem;
+	char *written;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+		char *instead = NULL;
+		char *json;
+
+		assert_true(asprintf(&instead, "\"slots\":[%s,", slots[i].slot) > 0);
+		json = with("\"slots\":[", instead);
+		assert_int_equal(vault_config_decode_why(json, strlen(json), &config, &problem),
+				 slots[i].answer);
+		if (!slots[i].answer) {
+			assert_int_equal(config.slots[0].info.token.size, 4);
+			assert_int_equal(config.slots[0].info.token.credential[3], 0xfe);
+			assert_int_equal(vault_config_encode(&config, &written), 0);
+			assert_int_equal(vault_config_decode(written, strlen(written), &again), 0);
+			assert_memory_equal(&config, &again, sizeof(config));
+			free(written);
+		}
+		free(instead);
+		free(json);
+	}
+}
+
 #define OF_2050 "\"type\":\"2050\",\"id\":7,\"label\":\"retina\""
 
 static void a_slot_of_an_unknown_type_is_kept_as_it_is(void **state)
@@ -458,6 +508,7 @@ int main(void)
 		cmocka_unit_test(reads_what_the_format_page_shows),
 		cmocka_unit_test(what_is_written_reads_back_the_same),
 		cmocka_unit_test(a_rotation_is_a_flag_and_changes_the_mac),
+		cmocka_unit_test(a_slot_of_a_security_key_has_what_that_needs),
 		cmocka_unit_test(a_slot_of_an_unknown_type_is_kept_as_it_is),
 		cmocka_unit_test(an_unknown_slot_has_an_id_a_label_and_a_limit),
 		cmocka_unit_test(every_refusal_says_why),

@@ -149,7 +149,7 @@ def no_twins(pairs):
 
 
 CONFIG_MEMBERS = {"version", "min_reader", "id", "suite", "flags", "created", "slots", "mac"}
-SLOT_TYPES = {"passphrase", "keyfile", "recovery"}
+SLOT_TYPES = {"passphrase", "keyfile", "recovery", "fido2"}
 SLOT_MEMBERS = {"id", "type", "label", "kdf", "salt", "nonce", "wrapped"}
 
 
@@ -169,7 +169,11 @@ def config_parse(raw):
             require(re.fullmatch("[a-z0-9-]{1,31}", slot["type"]), "type of a slot")
             require(len(canonical(slot)) <= 2047, "size of an unknown slot")
             continue
-        require(set(slot) == SLOT_MEMBERS, "members of a slot")
+        token = {"credential", "challenge"} if slot["type"] == "fido2" else set()
+        require(set(slot) == SLOT_MEMBERS | token, "members of a slot")
+        if token:
+            require(re.fullmatch("([0-9a-f]{2}){1,512}", slot["credential"]), "credential")
+            hex_bytes(slot["challenge"], 32)
         require(set(slot["kdf"]) == {"name", "memory", "operations"}, "members of a kdf")
         require(slot["kdf"]["name"] == "argon2id", "kdf")
         require(8 << 20 <= slot["kdf"]["memory"] <= 4 << 30, "memory of a kdf")
@@ -182,7 +186,7 @@ def slot_open(config, slot, passphrase):
     kek = nacl.bindings.crypto_pwhash_alg(
         32, passphrase, hex_bytes(slot["salt"], 16), slot["kdf"]["operations"],
         slot["kdf"]["memory"], nacl.bindings.crypto_pwhash_ALG_ARGON2ID13)
-    parameters = {name: slot[name] for name in SLOT_MEMBERS - {"nonce", "wrapped"}}
+    parameters = {name: slot[name] for name in set(slot) - {"nonce", "wrapped"}}
     aad = hex_bytes(config["id"], 16) + le32(slot["id"]) + canonical(parameters)
     try:
         return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
