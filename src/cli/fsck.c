@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* cryptfs fsck: check a vault that nobody uses, repair it, copy out of it. */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -76,19 +75,6 @@ static void handle_signals(void)
 
 /* ---- telling --------------------------------------------------------------------- */
 
-/* A name on a terminal must not be able to do anything there. */
-static void print_escaped(const char *text)
-{
-	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-		if (*c == '\\')
-			(void)fputs("\\\\", stdout);
-		else if (iscntrl(*c))
-			printf("\\x%02x", *c);
-		else
-			(void)putchar(*c);
-	}
-}
-
 static const char *outcome_word(const struct check_finding *f)
 {
 	if (f->outcome == CHECK_REPAIRED)
@@ -106,13 +92,13 @@ static const char *outcome_word(const struct check_finding *f)
 static void print_finding(const struct check_finding *f)
 {
 	printf("%-8s  ", outcome_word(f));
-	print_escaped(*f->path ? f->path : ".");
+	cli_print_escaped(*f->path ? f->path : ".");
 	if (f->has_range)
 		printf(": bytes %" PRIu64 "-%" PRIu64, f->start, f->end - 1);
 	printf(": %s", check_kind_text(f->kind));
 	if (f->detail) {
 		printf(" (");
-		print_escaped(f->detail);
+		cli_print_escaped(f->detail);
 		printf(")");
 	}
 	if (f->outcome == CHECK_NOT_REPAIRED)
@@ -120,32 +106,6 @@ static void print_finding(const struct check_finding *f)
 	if (f->error)
 		printf(": %s", strerror(f->error));
 	(void)putchar('\n');
-}
-
-/* Text that need not be UTF-8 as two members: to read, and exact where that is not the same. */
-static void set_text(json_t *o, const char *name, const char *text)
-{
-	json_t *exact = json_string(text);
-	char key[32];
-	char *safe;
-	size_t n = strlen(text);
-
-	if (exact) {
-		json_object_set_new(o, name, exact);
-		return;
-	}
-	safe = malloc(2 * n + 1);
-	if (!safe)
-		return;
-	for (size_t i = 0; i < n; i++)
-		(void)snprintf(safe + 2 * i, 3, "%02x", (unsigned char)text[i]);
-	(void)snprintf(key, sizeof(key), "%s_hex", name);
-	json_object_set_new(o, key, json_string(safe));
-	for (size_t i = 0; i < n; i++)
-		safe[i] = text[i] & 0x80 ? '?' : text[i];
-	safe[n] = '\0';
-	json_object_set_new(o, name, json_string(safe));
-	free(safe);
 }
 
 static void print_finding_json(struct run *run, const struct check_finding *f)
@@ -157,10 +117,10 @@ static void print_finding_json(struct run *run, const struct check_finding *f)
 			      "text", check_kind_text(f->kind));
 	char *text;
 
-	set_text(o, "path", f->path);
-	set_text(o, "stored", f->stored);
+	cli_json_text(o, "path", f->path);
+	cli_json_text(o, "stored", f->stored);
 	if (f->detail)
-		set_text(o, "detail", f->detail);
+		cli_json_text(o, "detail", f->detail);
 	if (f->has_range) {
 		json_object_set_new(o, "start", json_integer((json_int_t)f->start));
 		json_object_set_new(o, "end", json_integer((json_int_t)f->end));
@@ -194,7 +154,7 @@ static void begin_json(const struct request *q)
 	char *text;
 
 	/* The document is written as it grows: nobody knows how long it gets. */
-	set_text(o, "vault", q->path);
+	cli_json_text(o, "vault", q->path);
 	text = json_dumps(o, JSON_COMPACT);
 	printf("{%.*s,\n  \"findings\": [", text ? (int)strlen(text) - 2 : 0, text ? text + 1 : "");
 	free(text);
@@ -568,6 +528,7 @@ const struct command cli_fsck = {
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --help             show this\n"
 		"\n"
 		"Exit status 0: nothing is damaged, or is any more; 8: damage remains.\n",

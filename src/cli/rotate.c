@@ -159,7 +159,7 @@ static int decide(const struct request *q, const struct vault *v,
 {
 	if (q->drops_others)
 		return STATUS_OK;
-	if (slot->kind != VAULT_KEYFILE && has_terminal())
+	if ((slot->kind == VAULT_PASSPHRASE || slot->kind == VAULT_RECOVERY) && has_terminal())
 		return ask_for(q, v, slot, k);
 	log_error("rotate: what of slot %u, \"%s\"? (give its key with --other-passfile or "
 		  "--other-keyfile, or let it go with --drop-others)",
@@ -519,6 +519,7 @@ const struct command cli_rotate = {
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... the key NAME in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --other-passfile FILE, --other-keyfile FILE\n"
 		"                     another key that is to stay; once for each.  Those not\n"
 		"                     given are asked for on the terminal\n"

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -488,5 +489,10 @@ int journal_load(int dirfd, const struct keyring *keys, bool read_only, struct j
 	*n = 0;
 	if (r)
 		return r == -ENOENT ? 0 : r;
+	if (!read_only && flock(fd, LOCK_EX)) {
+		r = -errno;
+		fdio_close(fd);
+		return r;
+	}
 	return journal_load_from(fd, keys, out, records, n);
 }

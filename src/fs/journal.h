@@ -106,7 +106,8 @@ int journal_empty(struct journal *j);
  * The records of a journal that was left behind, in their order (an array for
  * free(3)), and the journal, for journal_read and (unless read_only) journal_empty
  * only.  Without a journal *out is NULL.  0 or -errno: -EIO, -ELOOP and the like if
- * something else lies in its place.
+ * something else lies in its place.  Unless read_only, of several that load it at once
+ * each waits until the one before has freed it.
  */
 int journal_load(int dirfd, const struct keyring *keys, bool read_only, struct journal **out,
 		 struct journal_record **records, size_t *n);

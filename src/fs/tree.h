@@ -111,6 +111,8 @@ int tree_readlink(struct tree *t, struct node *node, char *target);
  */
 int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool *keep_cache);
 void tree_release(struct tree *t, struct node *node);
+/* Whether a writer that died left a regular file unsealed: 1, 0 or -errno. */
+int tree_is_suspect(struct tree *t, struct io *io, struct node *node);
 
 /* As file_read, file_write and file_sync, of a node that is open. */
 int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,

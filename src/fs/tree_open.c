@@ -404,6 +404,20 @@ void tree_release(struct tree *t, struct node *node)
 	nodes_unref(t->nodes, node);
 }
 
+int tree_is_suspect(struct tree *t, struct io *io, struct node *node)
+{
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = tree_file_get(t, io, node, false);
+	if (!r) {
+		r = file_is_suspect(node->file);
+		tree_file_put(t, node);
+	}
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
+}
+
 int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
 	      const void **data, size_t *done)
 {

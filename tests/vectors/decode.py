@@ -152,6 +152,7 @@ def no_twins(pairs):
 
 
 CONFIG_MEMBERS = {"version", "min_reader", "id", "suite", "flags", "created", "slots", "mac"}
+SLOT_TYPES = {"passphrase", "keyfile", "recovery", "fido2"}
 SLOT_MEMBERS = {"id", "type", "label", "kdf", "salt", "nonce", "wrapped"}
 
 
@@ -167,7 +168,15 @@ def config_parse(raw):
     require(config["suite"] in SUITES, "suite")
     require(1 <= len(config["slots"]) <= 32, "number of slots")
     for slot in config["slots"]:
-        require(set(slot) == SLOT_MEMBERS, "members of a slot")
+        if slot["type"] not in SLOT_TYPES:
+            require(re.fullmatch("[a-z0-9-]{1,31}", slot["type"]), "type of a slot")
+            require(len(canonical(slot)) <= 2047, "size of an unknown slot")
+            continue
+        token = {"credential", "challenge"} if slot["type"] == "fido2" else set()
+        require(set(slot) == SLOT_MEMBERS | token, "members of a slot")
+        if token:
+            require(re.fullmatch("([0-9a-f]{2}){1,512}", slot["credential"]), "credential")
+            hex_bytes(slot["challenge"], 32)
         require(set(slot["kdf"]) == {"name", "memory", "operations"}, "members of a kdf")
         require(slot["kdf"]["name"] == "argon2id", "kdf")
         require(8 << 20 <= slot["kdf"]["memory"] <= 4 << 30, "memory of a kdf")
@@ -180,7 +189,7 @@ def slot_open(config, slot, passphrase):
     kek = nacl.bindings.crypto_pwhash_alg(
         32, passphrase, hex_bytes(slot["salt"], 16), slot["kdf"]["operations"],
         slot["kdf"]["memory"], nacl.bindings.crypto_pwhash_ALG_ARGON2ID13)
-    parameters = {name: slot[name] for name in SLOT_MEMBERS - {"nonce", "wrapped"}}
+    parameters = {name: slot[name] for name in set(slot) - {"nonce", "wrapped"}}
     aad = hex_bytes(config["id"], 16) + le32(slot["id"]) + canonical(parameters)
     try:
         return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
@@ -193,6 +202,8 @@ def config_open(raw, passphrase):
     """The keys of a vault whose configuration is raw."""
     config = config_parse(raw)
     for slot in config["slots"]:
+        if slot["type"] not in SLOT_TYPES:
+            continue
         master = slot_open(config, slot, passphrase)
         if master:
             keys = Keys(master, SUITES[config["suite"]])
