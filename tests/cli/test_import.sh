@@ -346,6 +346,7 @@ kill_import() {
 	started+=("$pid")
 	until [ "$(n_stored "$name")" -ge "$at" ]; do
 		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.01
 	done
 	kill -9 "$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
