@@ -21,6 +21,7 @@
 #include "engine/engine.h"
 #include "fs/check.h"
 #include "fs/quiet.h"
+#include "fs/replay.h"
 #include "fs/salvage.h"
 
 enum { MIN_THREADS = 2, MAX_THREADS = 16 };
@@ -47,6 +48,8 @@ struct run {
 	_Atomic uint64_t total;
 	atomic_bool survey_stop;
 	uint64_t n_told;
+	bool has_journal;
+	struct replay_pending *pending; /* without --repair: what it has */
 };
 
 /* ---- being told to stop ------------------------------------------------------- */
@@ -278,6 +281,8 @@ static int check(const struct request *q, const struct check_options *options, s
 	if (q->json)
 		begin_json(q);
 	check_config(run->check, v);
+	if (run->has_journal)
+		check_journal(run->check);
 	start_progress(run);
 	r = check_tree(run->check, run->tree_fd);
 	stop_progress(run);
@@ -310,6 +315,29 @@ static int begin_salvage(const struct request *q, const struct vault *v, struct 
 	return r ? STATUS_SYSTEM : STATUS_OK;
 }
 
+/*
+ * What the journal holds counts before everything else that there is: without it, what
+ * a repair writes would make its records void.
+ */
+static int look_at_journal(struct run *run, const struct store *store, const struct vault *v)
+{
+	struct replay_result result = { 0 };
+	struct io *io = NULL;
+	int r = io_new(store, &io);
+
+	if (!r && store->read_only)
+		r = replay_pending_new(store, vault_fd(v), &run->pending);
+	else if (!r)
+		r = replay_vault(store, io, vault_fd(v), vault_tree_fd(v), &result);
+	io_free(io);
+	run->has_journal = run->pending || result.n_records;
+	if (!r)
+		return STATUS_OK;
+	log_error("cannot %s the vault's journal: %s", store->read_only ? "read" : "replay",
+		  strerror(-r));
+	return STATUS_SYSTEM;
+}
+
 /* The vault is unlocked. */
 static int look(const struct request *q, struct engine *engine, const struct vault *v)
 {
@@ -331,9 +359,12 @@ static int look(const struct request *q, struct engine *engine, const struct vau
 		log_warn("%s: xor is not encryption: its contents cannot be checked", q->path);
 	if (engine_watch(engine))
 		log_warn("workers that die will not be replaced");
-	status = begin_salvage(q, v, &options.salvage);
+	status = look_at_journal(&run, &store, v);
+	options.pending = run.pending;
+	if (!status)
+		status = begin_salvage(q, v, &options.salvage);
 	if (status)
-		return status;
+		goto out;
 	/* Without --repair nothing is to change, not even by having been looked at. */
 	run.tree_fd = q->repair ? fcntl(vault_tree_fd(v), F_DUPFD_CLOEXEC, 3)
 				: quiet_open(vault_tree_fd(v));
@@ -343,8 +374,10 @@ static int look(const struct request *q, struct engine *engine, const struct vau
 	} else {
 		status = check(q, &options, &run, v);
 	}
+out:
 	fdio_close(run.tree_fd);
 	salvage_free(options.salvage);
+	replay_pending_free(run.pending);
 	return status;
 }
 
@@ -495,6 +528,7 @@ const struct command cli_fsck = {
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --help             show this\n"
 		"\n"
 		"Exit status 0: nothing is damaged, or is any more; 8: damage remains.\n",

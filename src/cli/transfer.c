@@ -639,6 +639,7 @@ const struct command cli_import = {
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --help             show this\n",
 	.shorts = "0",
 	.run = run_import,
@@ -663,6 +664,7 @@ const struct command cli_export = {
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --help             show this\n",
 	.run = run_export,
 };

@@ -145,7 +145,13 @@ void tree_kill_set_id(struct node *node);
 int tree_fsync(struct tree *t, struct node *node, bool data_only);
 int tree_fsyncdir(struct tree *t, struct node *dir);
 
-/* The kernel is gone: close what nobody will release any more. */
+/*
+ * Put in place, durably, what is in the journal (see journal.h): 0 or -errno,
+ * then it stays there.
+ */
+int tree_checkpoint(struct tree *t);
+
+/* The kernel is gone: empty the journal, close what nobody will release any more. */
 void tree_let_go(struct tree *t);
 
 /*

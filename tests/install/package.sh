@@ -31,6 +31,7 @@ cat >"$work/expected" <<'END'
 ./usr/share/doc/cryptfs/CHANGELOG.md
 ./usr/share/doc/cryptfs/LICENSE
 ./usr/share/doc/cryptfs/README.md
+./usr/share/doc/cryptfs/examples/cryptfs-login
 ./usr/share/doc/cryptfs/format.md
 ./usr/share/doc/cryptfs/threat-model.md
 ./usr/share/fish/vendor_completions.d/cryptfs.fish

@@ -74,3 +74,31 @@ step 'imported beside what a mount made, and sound'
 "$CRYPTFS" verify --passfile "$passfile" --against "$work/out" "$vault:a/$long/out"
 checked=$("$CRYPTFS" fsck --passfile "$passfile" "$vault")
 [[ $checked == *' 0 damaged, 0 repaired, 0 left over' ]] || fail "a check found: $checked"
+
+step 'several at once into a vault whose mount died'
+mount_vault
+head -c 100000 /dev/urandom >"$work/changed"
+cp "$work/changed" "$mnt/changed"
+unmount_vault
+mount_vault
+for file in "$work/changed" "$mnt/changed"; do
+	printf XX | dd of="$file" bs=1 seek=50000 conv=notrunc,fsync status=none
+done
+kill -KILL "$(daemon_process)"
+await 20 no_processes || fail 'a process is left'
+"$CRYPTFS" umount "$mnt"
+if [ "${VAULT_CIPHER-}" != xor ]; then
+	[ -s "$vault/cryptfs.journal" ] || fail 'nothing is in the journal: this tests nothing'
+fi
+for i in 1 2 3; do
+	"$CRYPTFS" import --passfile "$passfile" --shard "$i/3" "$tree/a/" "$vault:shards" &
+	started+=($!)
+done
+for pid in "${started[@]}"; do
+	wait "$pid" || exit 1
+done
+started=()
+"$CRYPTFS" cat --passfile "$passfile" "$vault:changed" | cmp - "$work/changed"
+"$CRYPTFS" verify --passfile "$passfile" --against "$tree/a" "$vault:shards"
+checked=$("$CRYPTFS" fsck --passfile "$passfile" "$vault")
+[[ $checked == *' 0 damaged, 0 repaired, '* ]] || fail "a check found: $checked"
