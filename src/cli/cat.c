@@ -119,7 +119,7 @@ static int run(const struct command *self, int argc, char **argv)
 		status = take_operands(&q, argc - optind, argv + optind);
 	(void)signal(SIGPIPE, SIG_IGN); /* an error like others: the vault is closed in order */
 	if (!status)
-		status = within_look(&q.others[0], &q.options, show_all, &q);
+		status = within_look(&q.others[0], &q.options, NULL, show_all, &q);
 	for (int i = 0; i < q.n; i++)
 		within_free(&q.others[i]);
 	free(q.others);

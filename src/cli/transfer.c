@@ -47,8 +47,9 @@ struct run {
 	atomic_bool survey_stop;
 	_Atomic uint64_t adding_up;
 	_Atomic uint64_t total;
-	char *export_to; /* the place in the destination */
-	int status;	 /* of what failed */
+	char *export_to;	    /* the place in the destination */
+	struct confine_place other; /* than the vault: where files come from or go to */
+	int status;		    /* of what failed */
 };
 
 /* ---- telling ------------------------------------------------------------- */
@@ -285,6 +286,9 @@ static int transfer(struct run *run, struct side *from, struct side *to)
 			run->rules.skip_ino = st.st_ino;
 		}
 	}
+	r = offline_start(run->vault, &run->other, 1);
+	if (r)
+		return r;
 	start_showing(run);
 	r = copy_new(&run->rules, &run->copy);
 	if (r) {
@@ -302,12 +306,17 @@ static int import(struct run *run)
 {
 	struct side *from;
 	int r = side_plain_new(AT_FDCWD, &from);
+	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int status;
 
-	if (r)
-		return within_report("import into", run->q->vault.place, r);
-	status = transfer(run, from, run->vault->side);
+	if (r) {
+		status = within_report("import into", run->q->vault.place, r);
+	} else {
+		run->other = (struct confine_place){ root, CONFINE_READ };
+		status = transfer(run, from, run->vault->side);
+	}
 	side_free(from);
+	fdio_close(root);
 	return status;
 }
 
@@ -401,6 +410,7 @@ static int export_to(struct run *run, int fd)
 
 	if (r)
 		return within_report("export to", run->q->dest, r);
+	run->other = (struct confine_place){ fd, CONFINE_CHANGE };
 	status = transfer(run, run->vault->side, to);
 	side_free(to);
 	sync_dest(run->q, fd);

@@ -185,7 +185,7 @@ static int compare(struct run *run, struct side *side, struct side *other)
 }
 
 /* The vault is open. */
-static int verify(struct run *run, struct side *side)
+static int verify(struct run *run, struct offline *vault)
 {
 	const struct request *q = run->q;
 	struct side *other = NULL;
@@ -196,7 +196,13 @@ static int verify(struct run *run, struct side *side)
 		fd = open(q->against, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		r = fd < 0 ? -errno : side_plain_new(fd, &other);
 	}
-	r = r ? within_report("compare with", q->against, r) : compare(run, side, other);
+	if (r)
+		r = within_report("compare with", q->against, r);
+	else
+		r = offline_start(vault, &(struct confine_place){ fd, CONFINE_READ },
+				  q->against ? 1 : 0);
+	if (!r)
+		r = compare(run, vault->side, other);
 	side_free(other);
 	fdio_close(fd);
 	return r;
@@ -217,7 +223,7 @@ static int start(const struct request *q)
 	status = offline_open(engine, q->vault.vault, VAULT_SHARED, &q->options.secrets.old,
 			      &vault);
 	if (!status)
-		status = verify(&run, vault.side);
+		status = verify(&run, &vault);
 	offline_close(&vault);
 	engine_stop(engine);
 	cipher_thread_fini();

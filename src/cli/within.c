@@ -126,6 +126,7 @@ void within_raise_limit(void)
 /* ---- looking --------------------------------------------------------------- */
 
 int within_look(const struct within *w, const struct within_options *o,
+		const struct confine_place *other,
 		int (*look)(void *arg, struct offline *vault, struct side_hand *hand), void *arg)
 {
 	struct offline vault = { .root_fd = -1 };
@@ -138,6 +139,8 @@ int within_look(const struct within *w, const struct within_options *o,
 	if (status)
 		return status;
 	status = offline_open(engine, w->vault, VAULT_SHARED, &o->secrets.old, &vault);
+	if (!status)
+		status = offline_start(&vault, other, other ? 1 : 0);
 	if (!status) {
 		int r = side_hand_new(vault.side, &hand);
 

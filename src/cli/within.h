@@ -52,9 +52,11 @@ uint32_t within_hands(void);
 void within_raise_limit(void);
 
 /*
- * Look at one thing: open the vault of w to read it, call look, close it.  The exit status.
+ * Look at one thing: open the vault of w to read it, be confined to it and to one other place
+ * (or NULL), call look, close it.  The exit status.
  */
 int within_look(const struct within *w, const struct within_options *o,
+		const struct confine_place *other,
 		int (*look)(void *arg, struct offline *vault, struct side_hand *hand), void *arg);
 
 /* Say that place cannot be read (verb: "list"), and the exit status: STATUS_DAMAGED if that is it.

@@ -46,12 +46,7 @@ static int open_tree_of(struct engine *engine, const char *path, bool read_only,
 	status = vault_tree_open(path, o->vault, o->root_fd, &o->store, &o->tree);
 	if (status)
 		return status;
-	r = engine_watch(engine);
-	if (r)
-		log_warn("workers that die will not be replaced: %s", strerror(-r));
-	r = settler_start(&o->store, o->tree, &o->settler);
-	if (!r)
-		r = side_vault_new(&o->store, o->tree, &o->side);
+	r = side_vault_new(&o->store, o->tree, &o->side);
 	return r ? fail(path, r) : STATUS_OK;
 }
 
@@ -61,12 +56,36 @@ int offline_open(struct engine *engine, const char *path, enum vault_lock lock,
 	int status;
 	int r;
 
-	*o = (struct offline){ .root_fd = -1 };
+	*o = (struct offline){ .root_fd = -1, .path = path };
 	r = vault_open(path, lock, &o->vault);
 	if (r)
 		return exitcode_report_vault("open", path, r);
 	status = passphrase_unlock(o->vault, path, source);
 	return status ? status : open_tree_of(engine, path, lock == VAULT_SHARED, o);
+}
+
+static void be_confined(const struct offline *o, const struct confine_place *others, uint32_t n)
+{
+	struct confine_wishes w = { .n_places = 1, .trusted_xattrs = true };
+	struct confine_report report;
+
+	w.places[0] = (struct confine_place){ o->root_fd,
+					      o->store.read_only ? CONFINE_READ : CONFINE_CHANGE };
+	for (uint32_t i = 0; i < n && w.n_places < CONFINE_MAX_PLACES; i++)
+		w.places[w.n_places++] = others[i];
+	confine_enter(&w, &report);
+}
+
+int offline_start(struct offline *o, const struct confine_place *others, uint32_t n_others)
+{
+	int r;
+
+	be_confined(o, others, n_others);
+	r = engine_watch(o->store.engine);
+	if (r)
+		log_warn("workers that die will not be replaced: %s", strerror(-r));
+	r = settler_start(&o->store, o->tree, &o->settler);
+	return r ? fail(o->path, r) : STATUS_OK;
 }
 
 void offline_close(struct offline *o)

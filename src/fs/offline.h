@@ -8,6 +8,7 @@
 #ifndef FS_OFFLINE_H
 #define FS_OFFLINE_H
 
+#include "fs/confine.h"
 #include "fs/passphrase.h"
 #include "fs/side.h"
 #include "fs/vault.h"
@@ -18,6 +19,7 @@ struct settler;
 enum { OFFLINE_SLOTS = 1 };
 
 struct offline {
+	const char *path; /* borrowed, for messages */
 	struct vault *vault;
 	struct store store;
 	int root_fd;
@@ -34,10 +36,17 @@ int offline_start_engine(int workers, uint32_t n_slots, struct engine **out);
 /*
  * Open the vault at path, by a secret from source, to read (VAULT_SHARED), to change
  * (VAULT_EXCLUSIVE) or to add to it (VAULT_ADDING).  Reading leaves no trace, where that can be
- * had.  *o is for offline_close in any case.
+ * had.  Starts no thread: what is needed elsewhere can be opened now.  *o is for
+ * offline_close in any case.
  */
 int offline_open(struct engine *engine, const char *path, enum vault_lock lock,
 		 const struct passphrase_source *source, struct offline *o);
+
+/*
+ * Now everything is open: give up all but the vault's tree and `others` (confine.h), then start
+ * the threads that a tree needs.
+ */
+int offline_start(struct offline *o, const struct confine_place *others, uint32_t n_others);
 
 /* Settle all, and let go of the vault; hands are freed before.  {0} is fine. */
 void offline_close(struct offline *o);

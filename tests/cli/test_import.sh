@@ -178,6 +178,7 @@ printf '%s\n' deep hard link "$long" | sort | cmp -s - shown || fail "ls shows: 
 run 0 ls --passfile pass -lR vault
 shows 'longlink -> /no/xxx'
 shows 'sub/deep:'
+grep -q "^-r--------   1 $(id -un) *$(id -gn) " shown || fail "ls -l has no names of owners: $(cat shown)"
 grep -Eq '^-r--------   1 .* 0 [0-9-]{10} [0-9:]{5} nothing$' shown || fail "ls -l shows: $(cat shown)"
 run 0 ls --passfile pass --json -aR vault
 python3 - <<'END' || fail 'ls --json is wrong'
@@ -345,6 +346,7 @@ kill_import() {
 	started+=("$pid")
 	until [ "$(n_stored "$name")" -ge "$at" ]; do
 		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.01
 	done
 	kill -9 "$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
@@ -444,6 +446,8 @@ for pid in "$alone" "$shard"; do # with threads: it has the lock
 		kill -0 "$pid" 2>/dev/null || break
 		sleep 0.05
 	done
+	[ ${#disk[@]} = 0 ] || # a sanitizer needs too much
+		grep -q '^Seccomp:[[:space:]]*2' "/proc/$pid/status" || fail 'an import is not confined'
 done
 "$CRYPTFS" ls --passfile pass vault >/dev/null 2>ls.err 7>&- 8>&- &
 ls=$!
