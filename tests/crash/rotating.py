@@ -19,6 +19,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 
 WORK, VAULT, MNT = os.environ["WORK"], os.environ["VAULT"], os.environ["MNT"]
 CRYPTFS, MOUNT = os.environ["CRYPTFS"], os.environ["CRYPTFS_MOUNT"]
@@ -36,7 +37,12 @@ def fail(*words):
 
 
 def run(*command, expect=0):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    # Into files: what a mount leaves running may keep a pipe open.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        out.seek(0)
+        err.seek(0)
+        done.stdout, done.stderr = out.read(), err.read()
     if expect is not None and done.returncode != expect:
         fail(*command, "ended with", done.returncode, done.stdout, done.stderr)
     return done
