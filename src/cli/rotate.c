@@ -20,6 +20,7 @@
 #include "fs/check.h"
 #include "fs/recrypt.h"
 #include "fs/vault_rotate.h"
+#include "fs/vault_tree.h"
 
 enum {
 	SLOTS = 2, /* one for reading, one for writing */
@@ -248,12 +249,25 @@ static int copy_trees(struct run *run, const struct vault *v, const struct vault
 	return r;
 }
 
+/* What a dead mount left in the journal is a part of what is there. */
+static int replay(const struct run *run, const struct vault *v)
+{
+	struct store store = { .engine = run->engine, .keys = vault_keys(v) };
+	struct vault_info info;
+
+	vault_info(v, &info);
+	store.suite = info.suite;
+	return vault_tree_replay(run->q->path, v, &store);
+}
+
 static int copy(struct run *run, const struct vault *v, const struct vault *next)
 {
 	const char *path = run->q->path;
 	uint64_t n;
-	int r;
+	int r = replay(run, v);
 
+	if (r)
+		return r;
 	handle_signals();
 	survey(run, v);
 	r = copy_trees(run, v, next);

@@ -609,7 +609,7 @@ static void stop(struct mount *m)
 	if (m->vault)
 		vault_ending(m->vault);
 	settler_stop(m->settler);
-	tree_free(m->tree);
+	vault_tree_close(&m->store, m->tree);
 	engine_stop(m->store.engine);
 	vault_close(m->vault);
 	unmounter_stop(&m->unmounter);

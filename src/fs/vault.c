@@ -827,6 +827,11 @@ int vault_fd(const struct vault *v)
 	return v->fd;
 }
 
+enum vault_lock vault_lock_of(const struct vault *v)
+{
+	return v->lock;
+}
+
 const struct keyring *vault_keys(const struct vault *v)
 {
 	return v->keys;

@@ -144,6 +144,9 @@ int vault_create(const char *path, const struct vault_create *how,
  */
 int vault_open(const char *path, enum vault_lock lock, struct vault **out);
 
+/* The lock that it was opened with. */
+enum vault_lock vault_lock_of(const struct vault *v);
+
 /*
  * Try secret on the slots, those of its kind first, and check the
  * configuration's MAC: 0, VAULT_WRONG_KEY, VAULT_DAMAGED or -errno.  A
