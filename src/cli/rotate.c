@@ -276,7 +276,7 @@ static int copy(struct run *run, const struct vault *v, const struct vault *next
 		return STATUS_SYSTEM;
 	}
 	if (r) {
-		log_error("cannot go on rotating %s: %s (run it again, or with --abort)", path,
+		log_error("cannot go on rotating %s: %s; then run it again, or with --abort", path,
 			  exitcode_vault_message(r));
 		return STATUS_SYSTEM;
 	}

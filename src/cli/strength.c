@@ -11,6 +11,7 @@
 #include <crack.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -20,8 +21,12 @@
 #include "base/log.h"
 #include "base/secmem.h"
 
-/* What it says of itself, not of the passphrase. */
-#define NO_DICTIONARY "error loading dictionary"
+/* What it says of itself or of the user, not of the passphrase. */
+static bool is_beside_the_point(const char *answer)
+{
+	return strcmp(answer, "error loading dictionary") == 0 ||
+	       strcmp(answer, "you are not registered in the password file") == 0;
+}
 
 struct question {
 	char text[VAULT_PASSPHRASE_MAX + 1];
@@ -36,7 +41,7 @@ __attribute__((noreturn)) static void child(const char *text, int fd)
 	if (null >= 0)
 		(void)dup2(null, STDERR_FILENO); /* it complains there of a missing file */
 	answer = FascistCheck(text, NULL);
-	if (answer && strcmp(answer, NO_DICTIONARY) != 0)
+	if (answer && !is_beside_the_point(answer))
 		(void)fdio_write_full(fd, answer, strlen(answer));
 	_exit(0);
 }

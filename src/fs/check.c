@@ -17,6 +17,7 @@
 #include "base/fdio.h"
 #include "fs/journal.h"
 #include "fs/vault_files.h"
+#include "fs/vault_rotate.h"
 
 int check_new(const struct check_options *options, struct check **out)
 {
@@ -202,6 +203,21 @@ static void tell_copy(struct check *c, enum vault_copy_state state, enum vault_c
 		tell(c, CHECK_CONFIG_OTHER, name, name, &what);
 }
 
+/* One that was begun and died before it had anything: else nobody gets here. */
+static void tell_rotation(struct check *c, const struct vault *v)
+{
+	struct check_what what = { .tried = c->options.repair };
+	int r;
+
+	if (!vault_rotate_is_there(v))
+		return;
+	if (c->options.repair) {
+		r = vault_rotate_tidy(v);
+		what.repair = r > 0 ? -EEXIST : r;
+	}
+	tell(c, CHECK_TEMPORARY, VAULT_ROTATE_DIR, VAULT_ROTATE_DIR, &what);
+}
+
 void check_config(struct check *c, const struct vault *v)
 {
 	const char *temporary = vault_files_temporary();
@@ -211,6 +227,7 @@ void check_config(struct check *c, const struct vault *v)
 	vault_health(v, &health);
 	tell_copy(c, health.primary, VAULT_PRIMARY, health.repaired);
 	tell_copy(c, health.backup, VAULT_BACKUP, health.repaired);
+	tell_rotation(c, v);
 	if (faccessat(vault_fd(v), temporary, F_OK, AT_SYMLINK_NOFOLLOW))
 		return;
 	if (c->options.repair)

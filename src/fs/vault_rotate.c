@@ -222,21 +222,18 @@ static int try_exchange(int fd)
 	return r;
 }
 
-static int remove_rotation(struct vault *v)
+static int remove_rotation(const struct vault *v)
 {
 	int r = remove_directory(v->fd, VAULT_ROTATE_DIR);
 
 	return r ? r : sync_dir(v->fd);
 }
 
-/* What a beginning that was cut off left may go; something else may not. */
-static int clear_leftover(struct vault *v)
+int vault_rotate_tidy(const struct vault *v)
 {
 	int fd;
 	int r;
 
-	if (vault_config_of(v)->rotation == VAULT_COPYING)
-		return is_tree_of(v, v->keys) ? remove_rotation(v) : VAULT_DAMAGED;
 	fd = openat(v->fd, VAULT_ROTATE_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT			    ? 0
@@ -245,6 +242,14 @@ static int clear_leftover(struct vault *v)
 	r = vault_files_is_unused(fd);
 	fdio_close(fd);
 	return r < 0 ? r : r ? remove_rotation(v) : VAULT_EXISTS;
+}
+
+/* What there is of an earlier one may go; something else may not. */
+static int clear_leftover(struct vault *v)
+{
+	if (vault_config_of(v)->rotation == VAULT_COPYING)
+		return is_tree_of(v, v->keys) ? remove_rotation(v) : VAULT_DAMAGED;
+	return vault_rotate_tidy(v);
 }
 
 static int make_next(struct vault *v, const struct vault_config *config, const struct keyring *ring)

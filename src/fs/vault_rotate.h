@@ -43,6 +43,12 @@ struct vault_rotate_key {
 };
 
 /*
+ * Of a vault without a rotation, remove what one that was hardly begun left: 0,
+ * VAULT_EXISTS if VAULT/rotate is anything else, or -errno.
+ */
+int vault_rotate_tidy(const struct vault *v);
+
+/*
  * Begin, in an unlocked vault: a new master key, which these slots hold, and an
  * empty tree under it.  What an earlier one left in VAULT/rotate is removed.
  * VAULT_EXISTS if there is something else of that name; -EOPNOTSUPP where

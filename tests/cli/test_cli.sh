@@ -284,7 +284,16 @@ says 4 'wrong passphrase' passwd --passfile sekret --new-passfile sekret $kdf tu
 says 0 - fsck --keyfile key turning
 says 0 - fsck --passfile words turning
 says 5 'its files belong to another key' header restore --passfile secret turning before/cryptfs.conf
+mkdir -p turning/rotate/tree turning/rotate/cryptfs.conf.tmp # as one that died at once
+says 0 - fsck --passfile secret turning
+prints 'leftover  rotate: '
+[ -d turning/rotate ] || fail "fsck removed something"
+says 0 - fsck --repair --passfile secret turning
+prints 'repaired  rotate: '
+[ ! -e turning/rotate ] || fail "fsck --repair left it"
 mkdir turning/rotate && touch turning/rotate/thing
+says 2 - fsck --repair --passfile secret turning
+prints 'could not be repaired'
 says 1 'there is something in turning/rotate (move it away)' rotate --passfile secret --other-keyfile key --other-passfile words turning
 [ -e turning/rotate/thing ] || fail "rotate removed what is not its own"
 rm -r turning before

@@ -47,6 +47,12 @@ static const char *has_no_dictionary(const char *text)
 	return "error loading dictionary";
 }
 
+static const char *misses_the_user(const char *text)
+{
+	(void)text;
+	return "you are not registered in the password file";
+}
+
 static const char *ends_the_process(const char *text)
 {
 	(void)text;
@@ -105,6 +111,7 @@ static void without_a_dictionary_there_is_no_hint_and_no_noise(void **state)
 {
 	(void)state;
 	assert_string_equal(logged(has_no_dictionary, "weak", VAULT_PASSPHRASE), "");
+	assert_string_equal(logged(misses_the_user, "weak", VAULT_PASSPHRASE), "");
 }
 
 static void a_library_that_ends_or_dies_harms_nobody(void **state)
