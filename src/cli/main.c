@@ -7,10 +7,10 @@
 #include "base/secmem.h"
 #include "cli/cli.h"
 
-static const struct command *const commands[] = { &cli_init,	&cli_passwd, &cli_key,
-						  &cli_header,	&cli_info,   &cli_fsck,
-						  &cli_bench,	&cli_status, &cli_umount,
-						  &cli_encrypt, &cli_decrypt };
+static const struct command *const commands[] = {
+	&cli_init,   &cli_passwd, &cli_key,	&cli_header, &cli_info, &cli_fsck,    &cli_bench,
+	&cli_status, &cli_umount, &cli_suspend, &cli_resume, &cli_path, &cli_encrypt, &cli_decrypt
+};
 
 enum {
 	N_COMMANDS = sizeof(commands) / sizeof(commands[0]),

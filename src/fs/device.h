@@ -20,10 +20,12 @@
 #include <stdint.h>
 
 #include "fs/crew.h"
+#include "fs/park.h"
 #include "fs/wire.h"
 
 struct device {
 	struct crew crew; /* of the threads that read */
+	struct park park; /* requests that wait */
 	atomic_bool init_replied;
 	uint32_t offered;     /* what the kernel can do, from INIT */
 	bool may_look;	      /* more than one processor */
@@ -49,6 +51,9 @@ int device_attach(struct device *d, struct fuse_session *se, uint32_t n);
  * itself (to forget), nor STATFS, which monitors ask of every mount there is.
  */
 uint64_t device_uses(const struct device *d);
+
+/* How often content, a listing or a target was read, which the kernel may keep. */
+uint64_t device_reads(const struct device *d);
 
 /* After the last request. */
 void device_detach(struct device *d);

@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +39,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "fs/answers.h"
 #include "fs/bdi.h"
 #include "fs/confine.h"
 #include "fs/control.h"
@@ -47,7 +49,7 @@
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
 #include "fs/seek.h"
-#include "fs/status.h"
+#include "fs/settler.h"
 #include "fs/trim.h"
 #include "fs/unmounter.h"
 #include "fs/vault.h"
@@ -79,14 +81,9 @@ struct mount {
 	struct bdi bdi;
 	struct confine_report confined;
 	struct writeout *writeout;
-	struct io *settle_io;
-	pthread_t settler;
-	bool settling;
-	pthread_mutex_t settle_lock;
-	pthread_cond_t settle_wake;
-	bool settle_stop;
+	struct settler *settler;
 	struct expiry expiry;
-	struct status status;
+	struct answers answers;
 	struct control *control;
 };
 
@@ -437,66 +434,6 @@ static int do_mount(struct mount *m)
 	return r ? failed("talk to /dev/fuse", r) : 0;
 }
 
-/* ---- settling ------------------------------------------------------------ */
-
-static void *settle_now_and_then(void *arg)
-{
-	struct mount *m = arg;
-
-	pthread_mutex_lock(&m->settle_lock);
-	while (!m->settle_stop) {
-		struct timespec next;
-
-		(void)clock_gettime(CLOCK_MONOTONIC, &next);
-		next.tv_sec++;
-		(void)pthread_cond_timedwait(&m->settle_wake, &m->settle_lock, &next);
-		if (m->settle_stop)
-			break;
-		pthread_mutex_unlock(&m->settle_lock);
-		tree_settle(m->tree, m->settle_io, false);
-		if (m->settle_io->used)
-			io_wipe(m->settle_io);
-		pthread_mutex_lock(&m->settle_lock);
-	}
-	pthread_mutex_unlock(&m->settle_lock);
-	cipher_thread_fini();
-	return NULL;
-}
-
-static int start_settling(struct mount *m)
-{
-	pthread_condattr_t attr;
-	int r = io_new(&m->store, &m->settle_io);
-
-	if (r || m->read_only)
-		return r;
-	pthread_mutex_init(&m->settle_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&m->settle_wake, &attr);
-	pthread_condattr_destroy(&attr);
-	r = -pthread_create(&m->settler, NULL, settle_now_and_then, m);
-	m->settling = !r;
-	return r;
-}
-
-static void stop_settling(struct mount *m)
-{
-	if (m->settling) {
-		pthread_mutex_lock(&m->settle_lock);
-		m->settle_stop = true;
-		pthread_cond_signal(&m->settle_wake);
-		pthread_mutex_unlock(&m->settle_lock);
-		(void)pthread_join(m->settler, NULL);
-		tree_let_go(m->tree);
-		tree_settle(m->tree, m->settle_io, true);
-		pthread_cond_destroy(&m->settle_wake);
-		pthread_mutex_destroy(&m->settle_lock);
-	}
-	io_free(m->settle_io);
-	m->settle_io = NULL;
-}
-
 /* ---- being asked --------------------------------------------------------- */
 
 static void open_control(struct mount *m)
@@ -504,17 +441,37 @@ static void open_control(struct mount *m)
 	const struct control_name name = { .owner = geteuid(),
 					   .major = major(m->dev),
 					   .minor = minor(m->dev) };
-	int r = control_open(&name, status_answer, &m->status, &m->control);
+	int r = control_open(&name, answers_give, &m->answers, &m->control);
 
-	m->status = (struct status){ .options = m->o,
-				     .store = &m->store,
-				     .device = &m->context.device,
-				     .expiry = &m->expiry,
-				     .confine = &m->confined };
-	status_start(&m->status);
+	m->answers.status = (struct status){ .options = m->o,
+					     .store = &m->store,
+					     .device = &m->context.device,
+					     .expiry = &m->expiry,
+					     .suspended = &m->answers.suspension.suspended,
+					     .confine = &m->confined };
+	status_start(&m->answers.status);
+	m->answers.vault_path = m->vault_path;
+	m->answers.suspension.context = &m->context;
 	if (r)
 		log_warn("cryptfs status will not work: %s",
 			 r < 0 ? strerror(-r) : "others may write where its socket would be");
+}
+
+/* From here on the mount may be suspended: all that takes is there. */
+static void allow_suspension(struct mount *m)
+{
+	struct suspension *s = &m->answers.suspension;
+
+	s->store = &m->store;
+	s->vault = m->vault;
+	s->trim = m->trim;
+	s->settler = m->settler;
+	s->loop = m->loop;
+	s->mount = (struct writeout_mount){ .path = m->mountpoint,
+					    .dev = m->dev,
+					    .context = &m->context };
+	s->read_only = m->read_only;
+	atomic_store(&s->ready, true);
 }
 
 /* ---- being confined ------------------------------------------------------ */
@@ -600,9 +557,11 @@ static void write_out(struct mount *m, const sigset_t *set)
 	const struct timespec second = { 1, 0 };
 	int left = WRITE_OUT_SECONDS;
 
-	if (m->read_only || writeout_start(&what, SIGUSR2, &m->writeout))
+	if (m->read_only || suspension_is_on(&m->answers.suspension) ||
+	    writeout_start(&what, SIGUSR2, &m->writeout))
 		return;
-	while (left-- && sigtimedwait(set, NULL, &second) < 0)
+	while (left-- && sigtimedwait(set, NULL, &second) < 0 &&
+	       !suspension_is_on(&m->answers.suspension))
 		loop_tick(m->loop);
 }
 
@@ -653,7 +612,7 @@ static int serve(struct mount *m)
 		r = engine_watch(m->store.engine);
 	}
 	if (!r)
-		r = start_settling(m);
+		r = settler_start(&m->store, m->tree, &m->settler);
 	if (!r)
 		r = trim_start(m->trim);
 	if (!r)
@@ -665,6 +624,8 @@ static int serve(struct mount *m)
 	if (r)
 		return failed("start serving", r);
 	leave_stderr(m);
+	io_forget(NULL); /* this thread has no use for keys until the end */
+	allow_suspension(m);
 	look_at_mount(m);
 	expiry_init(&m->expiry, m->o->idle_ms, now_ms());
 	while ((got = sigtimedwait(&set, NULL, &second)) < 0) {
@@ -689,7 +650,12 @@ static void detach(struct mount *m)
 
 static void stop(struct mount *m)
 {
-	control_stop(m->control);
+	bool suspended;
+
+	control_stop(m->control); /* now nobody suspends or resumes any more */
+	suspended = suspension_is_on(&m->answers.suspension);
+	if (suspended)
+		park_refuse(&m->context.device.park);
 	trim_stop(m->trim);
 	seek_stop(m->context.seek);
 	loop_stop(m->loop);
@@ -705,7 +671,7 @@ static void stop(struct mount *m)
 		log_warn("%s: ended before all of what was written had come in", m->mountpoint);
 	if (m->vault)
 		vault_ending(m->vault);
-	stop_settling(m);
+	settler_stop(m->settler, !suspended);
 	tree_free(m->tree);
 	engine_stop(m->store.engine);
 	vault_close(m->vault);

@@ -111,15 +111,18 @@ static json_t *report(const struct status *s)
 	struct engine_counters c;
 
 	engine_counters(s->store->engine, &c);
-	return json_pack(
-		"{s:s, s:I, s:I, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:{s:I, "
-		"s:I}}",
-		"version", CRYPTFS_VERSION, "pid", (json_int_t)getpid(), "uptime_s", uptime_s(s),
-		"suite", cipher_name(suite), "implementation", cipher_implementation(suite),
-		"read_only", s->store->read_only, "sandbox", sandbox(s->confine), "idle", idle(s),
-		"workers", workers(s, &c), "auto", pace(s), "tasks", tasks(&c), "bytes",
-		(json_int_t)c.bytes, "requests", requests(s->device), "looks", "hits",
-		number_of(&s->device->hits), "misses", number_of(&s->device->misses));
+	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:b, s:{s:b, s:I}, s:o, s:o, s:o, s:o, s:o, "
+			 "s:I, s:o, s:{s:I, "
+			 "s:I}}",
+			 "version", CRYPTFS_VERSION, "pid", (json_int_t)getpid(), "uptime_s",
+			 uptime_s(s), "suite", cipher_name(suite), "implementation",
+			 cipher_implementation(suite), "read_only", s->store->read_only,
+			 "suspended", "now", atomic_load(s->suspended), "waiting",
+			 (json_int_t)atomic_load(&s->device->park.n), "sandbox",
+			 sandbox(s->confine), "idle", idle(s), "workers", workers(s, &c), "auto",
+			 pace(s), "tasks", tasks(&c), "bytes", (json_int_t)c.bytes, "requests",
+			 requests(s->device), "looks", "hits", number_of(&s->device->hits),
+			 "misses", number_of(&s->device->misses));
 }
 
 char *status_answer(void *arg, const struct control_question *q)

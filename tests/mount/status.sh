@@ -139,7 +139,7 @@ def answer(data):
 for data in (b"", b"status", os.urandom(10000).replace(b"\n", b""), b"x" * 64, b"\0" * 63):
     if answer(data):
         sys.exit("FAILED: an answer to %r" % data[:20])
-for data in (b"\n", b"statuss\n", b"STATUS\n", b"suspend\n"):
+for data in (b"\n", b"statuss\n", b"STATUS\n", b"suspendd\n"):
     if b"unknown command" not in answer(data):
         sys.exit("FAILED: what of %r?" % data)
 if not answer(b"status\nstatus\n").startswith(b'{"version"'):
