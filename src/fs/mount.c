@@ -48,6 +48,7 @@
 #include "fs/expiry.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
+#include "fs/notify.h"
 #include "fs/seek.h"
 #include "fs/settler.h"
 #include "fs/trim.h"
@@ -65,8 +66,9 @@ struct mount {
 	const struct options *o;
 	char mountpoint[PATH_MAX];
 	char vault_path[PATH_MAX];
-	int word; /* pipe to the process that waits, or -1 */
-	int null; /* takes the place of standard error, or -1 */
+	int word;   /* pipe to the process that waits, or -1 */
+	int notify; /* socket of whoever started us as a service, or -1 */
+	int null;   /* takes the place of standard error, or -1 */
 	bool read_only;
 	struct vault *vault;
 	struct store store;
@@ -409,6 +411,7 @@ static void ready(void *arg)
 
 	m->context.ready = NULL;
 	send_word(m, STATUS_OK);
+	notify_say(m->notify, "READY=1");
 }
 
 static int do_mount(struct mount *m)
@@ -652,6 +655,7 @@ static void stop(struct mount *m)
 {
 	bool suspended;
 
+	notify_say(m->notify, "STOPPING=1");
 	control_stop(m->control); /* now nobody suspends or resumes any more */
 	suspended = suspension_is_on(&m->answers.suspension);
 	if (suspended)
@@ -677,6 +681,7 @@ static void stop(struct mount *m)
 	vault_close(m->vault);
 	unmounter_stop(&m->unmounter);
 	bdi_close(&m->bdi);
+	fdio_close(m->notify);
 	cipher_thread_fini();
 }
 
@@ -690,6 +695,8 @@ static int run(struct mount *m)
 		status = open_vault(m);
 	if (!status)
 		status = load_tree(m);
+	if (!status)
+		m->notify = notify_open();
 	if (!status)
 		status = do_mount(m);
 	if (!status) {
@@ -716,9 +723,12 @@ static int reserve_stdio(void)
 
 int mount_run(const struct options *o)
 {
-	struct mount m = {
-		.o = o, .word = -1, .null = -1, .unmounter = UNMOUNTER_NONE, .bdi = BDI_NONE
-	};
+	struct mount m = { .o = o,
+			   .word = -1,
+			   .notify = -1,
+			   .null = -1,
+			   .unmounter = UNMOUNTER_NONE,
+			   .bdi = BDI_NONE };
 	int fds[2];
 	pid_t child;
 	int status = check_mountpoint(&m);
