@@ -29,6 +29,7 @@ struct thread {
 	pthread_t id;
 	struct loop *loop;
 	struct io *io;
+	struct latency *latency;
 	bool started;
 	bool reads;	       /* not on the bench */
 	atomic_bool to_wipe;   /* serves nothing, and did since the last wipe */
@@ -71,11 +72,14 @@ static void serve_now(struct thread *self, const struct fuse_buf *buf)
 	uint32_t kind = wire_opcode(buf->mem, buf->size);
 	uint64_t start = sync_now_ns();
 	bool away = crew_begin(l->crew, kind);
+	uint64_t took;
 
 	atomic_store_explicit(&self->to_wipe, false, memory_order_relaxed);
 	fuse_session_process_buf(l->se, buf);
 	atomic_store_explicit(&self->to_wipe, true, memory_order_relaxed);
-	crew_end(l->crew, kind, away, sync_now_ns() - start);
+	took = sync_now_ns() - start;
+	latency_note(self->latency, latency_of(kind), took);
+	crew_end(l->crew, kind, away, took);
 }
 
 /*
@@ -172,6 +176,7 @@ int loop_start(struct fuse_session *se, struct device *device, const struct stor
 	r = catch_wakeups();
 	for (uint32_t i = 0; i < n && !r; i++) {
 		l->threads[i].loop = l;
+		l->threads[i].latency = &device->latency[i];
 		r = io_new(store, &l->threads[i].io);
 	}
 	for (uint32_t i = 0; i < n && !r; i++) {

@@ -58,7 +58,7 @@
 
 enum {
 	MIN_THREADS = 4,
-	MAX_THREADS = 16,
+	MAX_THREADS = DEVICE_MAX_THREADS,
 	WRITE_OUT_SECONDS = 60, /* shorter than init systems are patient */
 };
 
