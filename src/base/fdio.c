@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 ssize_t fdio_pread_some(int fd, void *data, size_t size, off_t offset)
@@ -181,4 +183,34 @@ void fdio_close(int fd)
 void fdio_stand_apart(void)
 {
 	(void)close_range(3, ~0U, CLOSE_RANGE_UNSHARE); /* before Linux 5.9: not to be had */
+}
+
+static bool is_same_dir(int a, int b)
+{
+	struct stat x;
+	struct stat y;
+
+	return !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+int fdio_lies_in(int fd, int above)
+{
+	int at = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = at < 0 ? -errno : 0;
+
+	while (!r) {
+		int up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		bool top = up >= 0 && is_same_dir(at, up);
+
+		if (is_same_dir(at, above))
+			r = 1;
+		else if (up < 0)
+			r = -errno;
+		fdio_close(at);
+		at = up;
+		if (top)
+			break;
+	}
+	fdio_close(at);
+	return r;
 }

@@ -59,6 +59,9 @@ int fdio_openat_quietly(int dirfd, const char *name, int flags);
  */
 int fdio_open_dir(int dirfd);
 
+/* Whether the directory fd is the directory `above` or lies below it: 1, 0 or -errno. */
+int fdio_lies_in(int fd, int above);
+
 /* close(2) if fd >= 0, keeping errno. */
 void fdio_close(int fd);
 

@@ -26,6 +26,7 @@ extern const struct command cli_init;
 extern const struct command cli_passwd;
 extern const struct command cli_key;
 extern const struct command cli_header;
+extern const struct command cli_rotate;
 extern const struct command cli_info;
 extern const struct command cli_bench;
 extern const struct command cli_status;
@@ -36,6 +37,8 @@ extern const struct command cli_resume;
 extern const struct command cli_fsck;
 extern const struct command cli_encrypt;
 extern const struct command cli_decrypt;
+extern const struct command cli_import;
+extern const struct command cli_export;
 
 enum {
 	/* What cli_option answers besides the values of the options. */

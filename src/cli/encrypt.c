@@ -18,10 +18,6 @@
 #include "fs/passphrase.h"
 #include "fs/vault_kdf.h"
 
-enum {
-	MAX_PATTERNS = 64,
-};
-
 struct request {
 	const struct command *self;
 	bool decrypts;
@@ -37,8 +33,7 @@ struct request {
 	uint64_t min_processes;
 	uint64_t jobs; /* 0: as suits */
 	struct inputs_spec spec;
-	const char *include[MAX_PATTERNS + 1];
-	const char *exclude[MAX_PATTERNS + 1];
+	struct patterns patterns;
 	const char *input; /* the only one, or NULL: spec says which */
 	const char *output;
 	bool is_taken; /* the only one */
@@ -69,18 +64,6 @@ static int choose_progress(const char *name, struct request *q)
 	if (!progress_by_name(name, &q->style))
 		return STATUS_OK;
 	log_error("--progress %s: not one of bar, lines, json and none", name);
-	return STATUS_USAGE;
-}
-
-static int add_pattern(const char *option, const char *pattern, const char **patterns)
-{
-	for (size_t i = 0; i < MAX_PATTERNS; i++) {
-		if (patterns[i])
-			continue;
-		patterns[i] = pattern;
-		return STATUS_OK;
-	}
-	log_error("%s: no more than %d patterns", option, MAX_PATTERNS);
 	return STATUS_USAGE;
 }
 
@@ -124,9 +107,9 @@ static int apply(int option, const char *value, struct request *q)
 		q->spec.zero_ended = true;
 		return STATUS_OK;
 	case 'I':
-		return add_pattern("--include", value, q->include);
+		return patterns_include(&q->patterns, value);
 	case 'X':
-		return add_pattern("--exclude", value, q->exclude);
+		return patterns_exclude(&q->patterns, value);
 	case 'g':
 		return choose_progress(value, q);
 	case 'M':
@@ -209,8 +192,7 @@ static int take_operands(struct request *q, int argc, char **operands)
 		operands[argc - 1] = NULL;
 	}
 	q->spec.operands = operands;
-	q->spec.include = q->include;
-	q->spec.exclude = q->exclude;
+	q->spec.patterns = &q->patterns;
 	if (q->suite == CIPHER_XOR || q->is_in_place)
 		q->spec.suffix = INPUTS_KEEP;
 	else

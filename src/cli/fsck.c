@@ -534,6 +534,7 @@ const struct command cli_fsck = {
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --help             show this\n"
 		"\n"
 		"Exit status 0: nothing is damaged, or is any more; 8: damage remains.\n",

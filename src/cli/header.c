@@ -118,6 +118,7 @@ const struct command cli_header = {
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... the key NAME in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --help             show this\n",
 	.run = run,
 };

@@ -41,6 +41,9 @@ static int show_text(const char *path, const struct vault_info *info)
 	       "created  %s\n",
 	       path, info->version, id, cipher_name(info->suite), created);
 	slots_show(info);
+	if (info->rotation)
+		printf("a rotation of its key is unfinished (finish it: cryptfs rotate %s)\n",
+		       path);
 	if (info->suite == CIPHER_XOR)
 		printf("xor is not encryption: this vault protects nothing\n");
 	return cli_flush();
@@ -51,10 +54,11 @@ static int show_json(const struct vault_info *info)
 	char id[ID_TEXT_SIZE];
 
 	id_text(info->id, id);
-	return cli_json(json_pack("{s:I, s:s, s:s, s:b, s:I, s:o}", "version",
+	return cli_json(json_pack("{s:I, s:s, s:s, s:b, s:I, s:b, s:o}", "version",
 				  (json_int_t)info->version, "id", id, "suite",
 				  cipher_name(info->suite), "encrypted", info->suite != CIPHER_XOR,
-				  "created", (json_int_t)info->created, "slots", slots_json(info)));
+				  "created", (json_int_t)info->created, "rotating",
+				  info->rotation != VAULT_NOT_ROTATING, "slots", slots_json(info)));
 }
 
 static int show(const char *path, bool json)

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/secrets.h"
+#include "cli/strength.h"
 #include "fs/passphrase.h"
 #include "fs/vault_config.h"
 
@@ -58,6 +59,9 @@ static int apply(int option, const char *value, struct request *q)
 	case 'n':
 		q->source.keyring = value;
 		return STATUS_OK;
+	case 'D':
+		q->source.credential = value;
+		return STATUS_OK;
 	case 'r':
 		q->recovery = true;
 		return STATUS_OK;
@@ -91,6 +95,7 @@ static int create(const struct request *q)
 	r = passphrase_get(&q->source, &secret);
 	if (r)
 		return passphrase_report(&q->source, r);
+	strength_hint(&secret);
 	r = vault_create(q->path, &q->how, &secret);
 	if (r)
 		status = exitcode_report_vault("create", q->path, r);
@@ -115,6 +120,7 @@ static int run(const struct command *self, int argc, char **argv)
 		{ "extpass", required_argument, NULL, 'e' },
 		{ "keyfile", required_argument, NULL, 'k' },
 		{ "keyring", required_argument, NULL, 'n' },
+		{ "credential", required_argument, NULL, 'D' },
 		{ "recovery", no_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
 		{ 0 },
@@ -150,6 +156,7 @@ const struct command cli_init = {
 		"  --extpass COMMAND   ... the first line that this shell command prints\n"
 		"  --keyfile FILE      ... all of FILE, up to 4096 bytes\n"
 		"  --keyring NAME      ... the key NAME in the kernel's keyrings\n"
+		"  --credential NAME   ... the systemd credential NAME\n"
 		"  --label TEXT        name of the key slot (default: what it is)\n"
 		"  --recovery          add a second key, twelve words to write down\n"
 		"  --kdf-memory MIB    memory that one try of a passphrase costs, 64 to 4096\n"

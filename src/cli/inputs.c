@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <fts.h>
 #include <inttypes.h>
 #include <stdint.h>
@@ -60,29 +59,9 @@ static int fail(const struct inputs *in, const char *path, int error)
 	return fail_saying(in, path, strerror(error));
 }
 
-/* ---- patterns ---------------------------------------------------------- */
-
-static bool matches(const char *const *patterns, const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	for (; patterns && *patterns; patterns++) {
-		bool whole = strchr(*patterns, '/') != NULL;
-
-		if (fnmatch(*patterns, whole || !slash ? path : slash + 1,
-			    whole ? FNM_PATHNAME : 0) == 0)
-			return true;
-	}
-	return false;
-}
-
 static bool is_wanted(const struct inputs *in, const char *path, bool is_directory)
 {
-	const char *const *include = in->spec.include;
-
-	if (matches(in->spec.exclude, path))
-		return false;
-	return is_directory || !include || !*include || matches(include, path);
+	return !in->spec.patterns || patterns_want(in->spec.patterns, path, is_directory);
 }
 
 /* ---- outputs ----------------------------------------------------------- */

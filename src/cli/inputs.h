@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/patterns.h"
+
 #define INPUTS_SUFFIX ".cryptfs"
 
 enum inputs_suffix {
@@ -34,9 +36,7 @@ struct inputs_spec {
 	const char *list; /* file of paths, "-" is standard input; or NULL */
 	bool zero_ended;  /* paths in it end with a zero byte, not a newline */
 	bool only_looks;  /* make nothing and say nothing: to know what there will be */
-	/* Patterns of fnmatch(3), NULL-ended: of names, or of paths if they have a slash. */
-	const char *const *include; /* none: all */
-	const char *const *exclude;
+	const struct patterns *patterns; /* or NULL */
 };
 
 /* Strings are the caller's to free. */

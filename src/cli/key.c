@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/secrets.h"
 #include "cli/slots.h"
+#include "cli/strength.h"
 #include "fs/vault_config.h"
 
 struct request {
@@ -45,6 +46,7 @@ static int add_given(struct vault *v, const char *path, const struct request *q)
 
 	if (r)
 		return passphrase_report(&q->secrets.new, r);
+	strength_hint(&secret);
 	r = vault_add_slot(v, &secret, q->label, &q->secrets.kdf, &id);
 	passphrase_free(&secret);
 	if (r)
@@ -246,6 +248,7 @@ const struct command cli_key = {
 		"  --extpass COMMAND    ... the first line that this shell command prints\n"
 		"  --keyfile FILE       ... all of FILE\n"
 		"  --keyring NAME       ... the key NAME in the kernel's keyrings\n"
+		"  --credential NAME    ... the systemd credential NAME\n"
 		"  --new-passfile FILE, --new-extpass COMMAND, --new-keyfile FILE\n"
 		"                       the same for the one to add\n"
 		"  --recovery           add twelve random words to write down, shown once\n"

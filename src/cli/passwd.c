@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/secrets.h"
+#include "cli/strength.h"
 
 static int replace(struct vault *v, const char *path, const struct secrets *s)
 {
@@ -12,6 +13,7 @@ static int replace(struct vault *v, const char *path, const struct secrets *s)
 
 	if (r)
 		return passphrase_report(&s->new, r);
+	strength_hint(&secret);
 	r = vault_change_secret(v, &secret, &s->kdf);
 	passphrase_free(&secret);
 	if (r)
@@ -70,6 +72,7 @@ const struct command cli_passwd = {
 		"  --extpass COMMAND    ... the first line that this shell command prints\n"
 		"  --keyfile FILE       ... all of FILE\n"
 		"  --keyring NAME       ... the key NAME in the kernel's keyrings\n"
+		"  --credential NAME    ... the systemd credential NAME\n"
 		"  --new-passfile FILE, --new-extpass COMMAND, --new-keyfile FILE\n"
 		"                       the same for the new one\n"
 		"  --kdf-memory MIB     memory that one try of a passphrase costs, 64 to 4096\n"

@@ -44,6 +44,8 @@ int secrets_apply(int option, const char *value, struct secrets *s)
 		return set(&s->old.keyfile, value);
 	case 'n':
 		return set(&s->old.keyring, value);
+	case 'D':
+		return set(&s->old.credential, value);
 	case 'P':
 		return set(&s->new.passfile, value);
 	case 'E':

@@ -22,7 +22,8 @@ struct secrets {
 	{ "passfile", required_argument, NULL, 'p' }, \
 	{ "extpass", required_argument, NULL, 'e' }, \
 	{ "keyfile", required_argument, NULL, 'k' }, \
-	{ "keyring", required_argument, NULL, 'n' }
+	{ "keyring", required_argument, NULL, 'n' }, \
+	{ "credential", required_argument, NULL, 'D' }
 #define SECRETS_NEW \
 	{ "new-passfile", required_argument, NULL, 'P' }, \
 	{ "new-extpass", required_argument, NULL, 'E' }, \

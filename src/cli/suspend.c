@@ -206,7 +206,7 @@ const struct command cli_resume = {
 	.name = "resume",
 	.summary = "give a suspended mount its keys back",
 	.help = "usage: cryptfs resume [--passfile FILE | --extpass COMMAND | --keyfile FILE |\n"
-		"       --keyring NAME] MOUNTPOINT\n"
+		"       --keyring NAME | --credential NAME] MOUNTPOINT\n"
 		"\n"
 		"Ask for the passphrase of the vault and let those go on who wait.  With a wrong\n"
 		"one, exit status 4, the mount stays suspended.\n"
@@ -215,6 +215,7 @@ const struct command cli_resume = {
 		"  --extpass COMMAND  first line that a shell command prints\n"
 		"  --keyfile FILE     all of FILE\n"
 		"  --keyring NAME     the key NAME in the kernel's keyrings\n"
+		"  --credential NAME  the credential NAME of systemd\n"
 		"  --help             show this\n",
 	.run = run_resume,
 };

@@ -93,6 +93,8 @@ const char *check_kind_name(enum check_kind kind);
 const char *check_kind_text(enum check_kind kind);
 enum check_level check_kind_level(enum check_kind kind);
 
+enum { CHECK_WORK_FILE = 32 * 1024 }; /* what a name of a file costs, beside its bytes */
+
 struct check_counts {
 	uint64_t files; /* regular ones; several names of one count once */
 	uint64_t directories;

@@ -60,7 +60,7 @@ static inline uint64_t check_work(const struct stat *st)
 	uint64_t stored = (uint64_t)st->st_blocks * 512;
 	uint64_t size = (uint64_t)st->st_size;
 
-	return 32 * 1024 + (stored < size ? stored : size);
+	return CHECK_WORK_FILE + (stored < size ? stored : size);
 }
 
 /* check.c */

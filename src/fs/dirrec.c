@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -236,6 +237,19 @@ int dirrec_sync(int dirfd)
 	r = fsync(fd) ? -errno : sync_dir(dirfd, fd);
 	fdio_close(fd);
 	return r;
+}
+
+int dirrec_make_root(int dirfd, const struct keyring *keys)
+{
+	static const uint8_t no_parent[FORMAT_DIR_ID_SIZE];
+	struct format_dir_record record = { 0 };
+	bool in_xattr;
+	int r;
+
+	randombytes_buf(record.id, sizeof(record.id));
+	format_binding(keys, no_parent, "", record.bindings[0]);
+	r = dirrec_write(dirfd, keys, &record, &in_xattr);
+	return r ? r : dirrec_sync(dirfd);
 }
 
 int dirrec_remove(int dirfd)

@@ -54,6 +54,9 @@ int dirrec_inspect(int dirfd, const struct keyring *keys, struct dirrec_copies *
 int dirrec_write(int dirfd, const struct keyring *keys, const struct format_dir_record *record,
 		 bool *in_xattr);
 
+/* Write and flush the record of a new tree's root: 0 or -errno. */
+int dirrec_make_root(int dirfd, const struct keyring *keys);
+
 /* Flush the file copy and the directory's entry of it to disk: 0 or -errno. */
 int dirrec_sync(int dirfd);
 

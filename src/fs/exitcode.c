@@ -26,6 +26,8 @@ static const struct answer answers[] = {
 	[VAULT_TOO_NEW] = { STATUS_SYSTEM, "made for a newer cryptfs (update cryptfs)" },
 	[VAULT_NO_SLOT] = { STATUS_USAGE, "no such slot (see cryptfs key list)" },
 	[VAULT_LAST_SLOT] = { STATUS_USAGE, "it is the only one (add another key first)" },
+	[VAULT_ROTATING] = { STATUS_IN_USE, "a rotation of its key is unfinished (finish it: "
+					    "cryptfs rotate VAULT)" },
 	[VAULT_SLOTS_FULL] = { STATUS_USAGE, "all slots are taken (remove a key first)" },
 };
 

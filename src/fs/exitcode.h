@@ -14,7 +14,7 @@ enum {
 	STATUS_NOT_FOUND = 3,	/* vault not found or not a vault */
 	STATUS_WRONG_KEY = 4,	/* wrong passphrase or key */
 	STATUS_DAMAGED = 5,	/* vault damaged or tampered with */
-	STATUS_IN_USE = 6,	/* vault in use, or mount busy */
+	STATUS_IN_USE = 6,	/* vault in use, mount busy, or a rotation unfinished */
 	STATUS_MOUNTPOINT = 7,	/* mountpoint unusable */
 	STATUS_FSCK_DAMAGE = 8, /* fsck found damage */
 };

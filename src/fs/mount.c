@@ -43,7 +43,6 @@
 #include "fs/bdi.h"
 #include "fs/confine.h"
 #include "fs/control.h"
-#include "fs/dirrec.h"
 #include "fs/exitcode.h"
 #include "fs/expiry.h"
 #include "fs/loop.h"
@@ -54,6 +53,7 @@
 #include "fs/trim.h"
 #include "fs/unmounter.h"
 #include "fs/vault.h"
+#include "fs/vault_tree.h"
 #include "fs/writeout.h"
 
 enum {
@@ -307,46 +307,12 @@ static int open_vault(struct mount *m)
 	return status;
 }
 
-/* A new vault has a record in its tree: one without anything is not the tree that it had. */
-static int check_root(const struct mount *m)
-{
-	struct format_dir_record record;
-	int r = dirrec_read(vault_tree_fd(m->vault), m->store.keys, true, &record);
-
-	if (r != DIRREC_MISSING)
-		return 0; /* what else is wrong shows */
-	log_error("cannot open %s: all that was in tree/ is gone (restore it from a backup)",
-		  m->o->vault);
-	return STATUS_DAMAGED;
-}
-
 static int load_tree(struct mount *m)
 {
-	struct vault_info info;
-	int r;
-
-	vault_info(m->vault, &info);
-	if (info.suite == CIPHER_XOR)
-		log_warn("%s uses the xor cipher: this is not encryption and protects nothing",
-			 m->o->vault);
-	m->store.keys = vault_keys(m->vault);
-	m->store.suite = info.suite;
 	m->store.read_only = m->read_only;
 	m->store.alone = !m->o->allow_other && !m->o->acl;
 	m->store.acl = m->o->acl;
-	r = check_root(m);
-	if (r)
-		return r;
-	r = tree_new(&m->store, vault_tree_fd(m->vault), &m->tree);
-	if (!r)
-		return 0;
-	if (r == -EIO)
-		log_error("cannot open %s: its root directory is damaged "
-			  "(restore tree/.cryptfs-dir from a backup)",
-			  m->o->vault);
-	else
-		return failed("open the vault's tree", r);
-	return STATUS_DAMAGED;
+	return vault_tree_open(m->o->vault, m->vault, vault_tree_fd(m->vault), &m->store, &m->tree);
 }
 
 static void fuse_says(enum fuse_log_level level, const char *format, va_list args)
@@ -653,12 +619,9 @@ static void detach(struct mount *m)
 
 static void stop(struct mount *m)
 {
-	bool suspended;
-
 	notify_say(m->notify, "STOPPING=1");
 	control_stop(m->control); /* now nobody suspends or resumes any more */
-	suspended = suspension_is_on(&m->answers.suspension);
-	if (suspended)
+	if (suspension_is_on(&m->answers.suspension))
 		park_refuse(&m->context.device.park);
 	trim_stop(m->trim);
 	seek_stop(m->context.seek);
@@ -675,7 +638,7 @@ static void stop(struct mount *m)
 		log_warn("%s: ended before all of what was written had come in", m->mountpoint);
 	if (m->vault)
 		vault_ending(m->vault);
-	settler_stop(m->settler, !suspended);
+	settler_stop(m->settler);
 	tree_free(m->tree);
 	engine_stop(m->store.engine);
 	vault_close(m->vault);

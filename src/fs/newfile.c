@@ -16,13 +16,13 @@
 
 #define PREFIX ".cryptfs-tmp."
 
-static int make_temporary_name(struct newfile *f)
+int newfile_temporary_name(char name[NEWFILE_TEMPORARY_SIZE])
 {
 	uint64_t random;
 
 	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		return -EIO;
-	(void)snprintf(f->temporary, sizeof(f->temporary), PREFIX "%016" PRIx64, random);
+	(void)snprintf(name, NEWFILE_TEMPORARY_SIZE, PREFIX "%016" PRIx64, random);
 	return 0;
 }
 
@@ -52,22 +52,22 @@ static bool has_no_tmpfile(int error)
 	return error == EOPNOTSUPP || error == EISDIR || error == ENOENT || error == EINVAL;
 }
 
-static int open_file(struct newfile *f)
+int newfile_open(int dirfd, char temporary[NEWFILE_TEMPORARY_SIZE])
 {
+	int fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	int r;
 
-	f->fd = openat(f->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (f->fd >= 0 || !has_no_tmpfile(errno))
-		return f->fd < 0 ? -errno : 0;
-	r = make_temporary_name(f);
+	temporary[0] = '\0';
+	if (fd >= 0 || !has_no_tmpfile(errno))
+		return fd < 0 ? -errno : fd;
+	r = newfile_temporary_name(temporary);
 	if (r)
 		return r;
-	f->fd = openat(f->dirfd, f->temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
-		       0600);
-	if (f->fd >= 0)
-		return 0;
+	fd = openat(dirfd, temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0)
+		return fd;
 	r = -errno;
-	f->temporary[0] = '\0';
+	temporary[0] = '\0';
 	return r;
 }
 
@@ -77,8 +77,10 @@ int newfile_begin(const char *path, struct newfile *f)
 
 	*f = (struct newfile){ .fd = -1, .dirfd = -1 };
 	r = open_directory(path, f);
-	if (!r)
-		r = open_file(f);
+	if (!r) {
+		f->fd = newfile_open(f->dirfd, f->temporary);
+		r = f->fd < 0 ? f->fd : 0;
+	}
 	if (r)
 		newfile_discard(f);
 	return r;
@@ -94,25 +96,24 @@ static int dress(int fd, const struct stat *like)
 	return 0;
 }
 
-/* Give the file without a name this one: 0 or -errno. */
-static int link_as(const struct newfile *f, const char *name)
+int newfile_link(int fd, int dirfd, const char *name)
 {
 	char self[32];
 
-	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
-	return linkat(AT_FDCWD, self, f->dirfd, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, self, dirfd, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
 }
 
 /* Without the flag (some network filesystems have none) a link refuses what is there, too. */
-static int rename_to_free(const struct newfile *f)
+int newfile_rename(int dirfd, const char *temporary, const char *name)
 {
-	if (renameat2(f->dirfd, f->temporary, f->dirfd, f->name, RENAME_NOREPLACE) == 0)
+	if (renameat2(dirfd, temporary, dirfd, name, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL)
 		return -errno;
-	if (linkat(f->dirfd, f->temporary, f->dirfd, f->name, 0))
+	if (linkat(dirfd, temporary, dirfd, name, 0))
 		return -errno;
-	return unlinkat(f->dirfd, f->temporary, 0) ? -errno : 0;
+	return unlinkat(dirfd, temporary, 0) ? -errno : 0;
 }
 
 static int give_name(struct newfile *f, bool replace)
@@ -120,12 +121,12 @@ static int give_name(struct newfile *f, bool replace)
 	int r;
 
 	if (!f->temporary[0]) {
-		r = link_as(f, f->name);
+		r = newfile_link(f->fd, f->dirfd, f->name);
 		if (r != -EEXIST || !replace)
 			return r;
-		r = make_temporary_name(f); /* only a rename replaces */
+		r = newfile_temporary_name(f->temporary); /* only a rename replaces */
 		if (!r)
-			r = link_as(f, f->temporary);
+			r = newfile_link(f->fd, f->dirfd, f->temporary);
 		if (r) {
 			f->temporary[0] = '\0';
 			return r;
@@ -134,7 +135,7 @@ static int give_name(struct newfile *f, bool replace)
 	if (replace)
 		r = renameat(f->dirfd, f->temporary, f->dirfd, f->name) ? -errno : 0;
 	else
-		r = rename_to_free(f);
+		r = newfile_rename(f->dirfd, f->temporary, f->name);
 	if (!r)
 		f->temporary[0] = '\0';
 	return r;

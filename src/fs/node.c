@@ -478,10 +478,11 @@ static void mark_unlisted(struct node *node)
 		__atomic_store_n(&place->parent->listed, false, __ATOMIC_RELAXED);
 }
 
-void nodes_forget(struct nodes *t, struct node *node, uint64_t n)
+bool nodes_forget(struct nodes *t, struct node *node, uint64_t n)
 {
 	struct shard *s = lock_shard(t, node);
 	bool last = false;
+	bool all;
 
 	if (node->lookups) {
 		node->lookups -= n < node->lookups ? n : node->lookups;
@@ -490,9 +491,11 @@ void nodes_forget(struct nodes *t, struct node *node, uint64_t n)
 			last = drop_locked(t, s, node);
 		}
 	}
+	all = last || !node->lookups;
 	unlock(s);
 	if (last)
 		free_up(t, node);
+	return all;
 }
 
 void nodes_ref(struct nodes *t, struct node *node)

@@ -71,6 +71,7 @@ struct node {
 			bool trusted; /* this mount wrote it: halves are as they should be */
 			bool shared;  /* shard: may have any names */
 			bool seen;    /* the kernel's pages are those of seen_mtime, seen_size */
+			bool kept;    /* atomic: one of opens is for who looked up a lost name */
 			uint32_t opens;
 			struct file *file; /* while open, by a handle or for a moment */
 			struct timespec seen_mtime;
@@ -120,8 +121,8 @@ void nodes_share(struct nodes *t, struct node *node);
  */
 void nodes_made(struct nodes *t, const struct stat *st);
 
-/* The kernel forgets n lookups. */
-void nodes_forget(struct nodes *t, struct node *node, uint64_t n);
+/* The kernel forgets n lookups: whether these were all. */
+bool nodes_forget(struct nodes *t, struct node *node, uint64_t n);
 
 /* References of ours. */
 void nodes_ref(struct nodes *t, struct node *node);

@@ -113,7 +113,7 @@ static void reply_entry(fuse_req_t req, int r, const struct tree_entry *entry)
 	}
 	e = param_of(req, entry);
 	if (fuse_reply_entry(req, &e))
-		nodes_forget(tree_nodes(t), entry->node, 1);
+		tree_forget(t, entry->node, 1);
 }
 
 /* The kernel is asked to collect writes, or the user told that it cannot. */
@@ -184,7 +184,7 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 {
 	if (ino != FUSE_ROOT_ID)
-		nodes_forget(tree_nodes(tree_of(req)), node_of(req, ino), n);
+		tree_forget(tree_of(req), node_of(req, ino), n);
 	fuse_reply_none(req);
 }
 
@@ -192,8 +192,7 @@ static void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 {
 	for (size_t i = 0; i < count; i++)
 		if (forgets[i].ino != FUSE_ROOT_ID)
-			nodes_forget(tree_nodes(tree_of(req)), node_of(req, forgets[i].ino),
-				     forgets[i].nlookup);
+			tree_forget(tree_of(req), node_of(req, forgets[i].ino), forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -376,7 +375,7 @@ static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	fi->keep_cache = 1;
 	if (fuse_reply_create(req, &e, fi)) {
 		tree_release(t, entry.node);
-		nodes_forget(tree_nodes(t), entry.node, 1);
+		tree_forget(t, entry.node, 1);
 	}
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -86,6 +87,28 @@ static ssize_t read_passfile(const char *path, struct buffer *line)
 	size = read_line(fd, line);
 	fdio_close(fd);
 	return size;
+}
+
+/* 0, *size and the line, or PASSPHRASE_UNPASSED.  The directory is the service manager's to name.
+ */
+static int read_credential(const char *name, struct buffer *line, ssize_t *size)
+{
+	const char *path = getenv("CREDENTIALS_DIRECTORY");
+	int dirfd;
+	int fd;
+
+	if (!path || path[0] != '/' || !*name || strchr(name, '/') || name[0] == '.')
+		return PASSPHRASE_UNPASSED;
+	dirfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return -errno;
+	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+	fdio_close(dirfd);
+	if (fd < 0)
+		return errno == ENOENT ? PASSPHRASE_UNPASSED : -errno;
+	*size = read_line(fd, line);
+	fdio_close(fd);
+	return 0;
 }
 
 static ssize_t read_keyfile(const char *path, struct buffer *content)
@@ -244,7 +267,8 @@ static int ask_person(const struct passphrase_source *source, struct buffer *lin
 
 bool passphrase_is_asked(const struct passphrase_source *source)
 {
-	return !source->passfile && !source->extpass && !source->keyfile && !source->keyring;
+	return !source->passfile && !source->extpass && !source->keyfile && !source->keyring &&
+	       !source->credential;
 }
 
 int passphrase_get(const struct passphrase_source *source, struct vault_secret *secret)
@@ -264,6 +288,8 @@ int passphrase_get(const struct passphrase_source *source, struct vault_secret *
 		size = read_keyfile(source->keyfile, buffer);
 	else if (source->keyring)
 		size = read_keyring(source->keyring, buffer);
+	else if (source->credential)
+		r = read_credential(source->credential, buffer, &size);
 	else
 		r = ask_person(source, buffer, &size);
 	if (!r)
@@ -300,6 +326,8 @@ const char *passphrase_message(int r)
 		return "the program that was asked for it failed (run it by hand to see why)";
 	case PASSPHRASE_NOWHERE:
 		return "no terminal to ask on (use passfile, extpass or keyfile)";
+	case PASSPHRASE_UNPASSED:
+		return "systemd passed none of that name (LoadCredential= in the unit)";
 	case -ENOKEY:
 		return "no such key (add it: keyctl padd user NAME @u)";
 	default:
@@ -319,27 +347,38 @@ int passphrase_report(const struct passphrase_source *source, int r)
 		from = source->keyfile;
 	else if (source->keyring)
 		from = "the kernel's keyring";
+	else if (source->credential)
+		from = "the credentials";
 	log_error("no passphrase from %s: %s", from, passphrase_message(r));
-	return r < 0 || r == PASSPHRASE_REFUSED || r == PASSPHRASE_NOWHERE ? STATUS_SYSTEM
-									   : STATUS_WRONG_KEY;
+	return r < 0 || r >= PASSPHRASE_REFUSED ? STATUS_SYSTEM : STATUS_WRONG_KEY;
 }
 
-int passphrase_unlock(struct vault *v, const char *path, const struct passphrase_source *source)
+int passphrase_unlock_by(struct vault *v, const char *path, const struct passphrase_source *source,
+			 struct vault_secret *secret)
 {
 	int tries = passphrase_is_asked(source) ? TRIES : 1;
 
 	for (;;) {
-		struct vault_secret secret;
-		int r = passphrase_get(source, &secret);
+		int r = passphrase_get(source, secret);
 
 		if (r)
 			return passphrase_report(source, r);
-		r = vault_unlock(v, &secret);
-		passphrase_free(&secret);
+		r = vault_unlock(v, secret);
 		if (!r)
 			return STATUS_OK;
+		passphrase_free(secret);
 		(void)exitcode_report_vault("unlock", path, r);
 		if (r != VAULT_WRONG_KEY || --tries == 0)
 			return exitcode_of_vault(r);
 	}
+}
+
+int passphrase_unlock(struct vault *v, const char *path, const struct passphrase_source *source)
+{
+	struct vault_secret secret;
+	int status = passphrase_unlock_by(v, path, source, &secret);
+
+	if (!status)
+		passphrase_free(&secret);
+	return status;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * passphrase - where secrets come from: a file, a program, a keyfile, the
- * kernel's keyrings, the system's password agent or the terminal.  Never an argument.
+ * kernel's keyrings, systemd's credentials, the system's password agent or the
+ * terminal.  Never an argument.
  *
  * Results: 0, a positive PASSPHRASE_* answer, or a negative errno.
  */
@@ -18,6 +19,7 @@ enum {
 	PASSPHRASE_MISMATCH, /* the repetition differs */
 	PASSPHRASE_REFUSED,  /* the program failed, or nobody answered it */
 	PASSPHRASE_NOWHERE,  /* no source given, and nobody to ask */
+	PASSPHRASE_UNPASSED, /* systemd passed no credentials, or the name is none */
 };
 
 /* The first one that is set counts; none: ask. */
@@ -26,8 +28,10 @@ struct passphrase_source {
 	const char *extpass;  /* first line that this shell command prints */
 	const char *keyfile;  /* all of this file */
 	const char *keyring;  /* the key of this name in the kernel's keyrings */
-	const char *prompt;   /* NULL: "Passphrase" */
-	bool confirm;	      /* ask twice; asking only */
+	/* First line of the systemd credential of this name: systemd.exec(5). */
+	const char *credential;
+	const char *prompt; /* NULL: "Passphrase" */
+	bool confirm;	    /* ask twice; asking only */
 };
 
 /*
@@ -54,5 +58,9 @@ int passphrase_report(const struct passphrase_source *source, int r);
  * status to end with; one line per failure is logged, naming path.
  */
 int passphrase_unlock(struct vault *v, const char *path, const struct passphrase_source *source);
+
+/* The same; the secret that did it is the caller's to free. */
+int passphrase_unlock_by(struct vault *v, const char *path, const struct passphrase_source *source,
+			 struct vault_secret *secret);
 
 #endif /* FS_PASSPHRASE_H */

@@ -30,37 +30,6 @@ struct salvage {
 
 /* ---- where to -------------------------------------------------------------- */
 
-static bool is_same_dir(int a, int b)
-{
-	struct stat x;
-	struct stat y;
-
-	return !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/* Whether fd is the directory `above` or lies below it: 1, 0 or -errno. */
-static int lies_in(int fd, int above)
-{
-	int at = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int r = at < 0 ? -errno : 0;
-
-	while (!r) {
-		int up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
-		bool top = up >= 0 && is_same_dir(at, up);
-
-		if (is_same_dir(at, above))
-			r = 1;
-		else if (up < 0)
-			r = -errno;
-		fdio_close(at);
-		at = up;
-		if (top)
-			break;
-	}
-	fdio_close(at);
-	return r;
-}
-
 /* 0, SALVAGE_NOT_EMPTY or -errno. */
 static int is_empty(int dirfd)
 {
@@ -97,7 +66,7 @@ static int parent_lies_in(const char *path, int above)
 	if (slash)
 		slash[slash == copy] = '\0';
 	fd = open(slash ? copy : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	r = fd < 0 ? -errno : lies_in(fd, above);
+	r = fd < 0 ? -errno : fdio_lies_in(fd, above);
 	fdio_close(fd);
 	free(copy);
 	return r;
@@ -126,7 +95,7 @@ int salvage_new(const char *path, int vault_fd, struct salvage **out)
 		}
 		s->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
-	r = s->fd < 0 ? -errno : lies_in(s->fd, vault_fd);
+	r = s->fd < 0 ? -errno : fdio_lies_in(s->fd, vault_fd);
 	if (r > 0)
 		r = SALVAGE_INSIDE;
 	if (!r)

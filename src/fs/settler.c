@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -12,7 +13,6 @@ enum {
 };
 
 struct settler {
-	const struct store *store;
 	struct tree *tree;
 	struct io *io;
 	pthread_t thread;
@@ -88,6 +88,21 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* Signals are for others. */
+static int start_thread(struct settler *s)
+{
+	sigset_t all;
+	sigset_t old;
+	int r;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = -pthread_create(&s->thread, NULL, run, s);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	s->started = !r;
+	return r;
+}
+
 int settler_start(const struct store *store, struct tree *tree, struct settler **out)
 {
 	struct settler *s = calloc(1, sizeof(*s));
@@ -97,7 +112,6 @@ int settler_start(const struct store *store, struct tree *tree, struct settler *
 	*out = NULL;
 	if (!s)
 		return -ENOMEM;
-	s->store = store;
 	s->tree = tree;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -105,12 +119,10 @@ int settler_start(const struct store *store, struct tree *tree, struct settler *
 	pthread_cond_init(&s->wake, &attr);
 	pthread_condattr_destroy(&attr);
 	r = io_new(store, &s->io);
-	if (!r && !store->read_only) {
-		r = -pthread_create(&s->thread, NULL, run, s);
-		s->started = !r;
-	}
+	if (!r && !store->read_only)
+		r = start_thread(s);
 	if (r)
-		settler_stop(s, false);
+		settler_stop(s);
 	else
 		*out = s;
 	return r;
@@ -138,7 +150,7 @@ void settler_resume(struct settler *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-void settler_stop(struct settler *s, bool finish)
+void settler_stop(struct settler *s)
 {
 	if (!s)
 		return;
@@ -149,7 +161,7 @@ void settler_stop(struct settler *s, bool finish)
 		pthread_mutex_unlock(&s->lock);
 		(void)pthread_join(s->thread, NULL);
 	}
-	if (s->started && finish) {
+	if (s->started && !s->suspended) {
 		tree_let_go(s->tree);
 		tree_settle(s->tree, s->io, true);
 	}

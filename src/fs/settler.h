@@ -6,14 +6,13 @@
 #ifndef FS_SETTLER_H
 #define FS_SETTLER_H
 
-#include <stdbool.h>
-
 #include "fs/io.h"
 #include "fs/tree.h"
 
 struct settler;
 
-/* Start it; on a read-only store there is nothing to do for it.  0 or -errno. */
+/* Start it, which takes a slot; on a read-only store there is nothing to do for it.  0 or -errno.
+ */
 int settler_start(const struct store *store, struct tree *tree, struct settler **out);
 
 /*
@@ -24,9 +23,9 @@ void settler_suspend(struct settler *s);
 void settler_resume(struct settler *s);
 
 /*
- * End it.  With finish, which takes the keys, what is unsettled then is settled,
- * and files are closed that the kernel, which is gone, will not release.  NULL is fine.
+ * End it, when nobody else uses the tree any more: what is still open is closed, and
+ * everything settled, which is done already if it is suspended.  NULL is fine.
  */
-void settler_stop(struct settler *s, bool finish);
+void settler_stop(struct settler *s);
 
 #endif /* FS_SETTLER_H */

@@ -127,7 +127,7 @@ static int forget(struct suspension *s)
 		open_again(s);
 		return r;
 	}
-	vault_forget(s->vault);
+	vault_suspend(s->vault);
 	io_forget(NULL);
 	(void)malloc_trim(0); /* what was freed may tell names */
 	return 0;
@@ -164,7 +164,7 @@ int suspension_end(struct suspension *s, const struct vault_secret *secret)
 
 	if (!suspension_is_on(s))
 		return 0;
-	r = vault_remember(s->vault, secret);
+	r = vault_resume(s->vault, secret);
 	io_forget(NULL);
 	if (r)
 		return r;

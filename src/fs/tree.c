@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -116,44 +115,6 @@ static int dir_binding(struct tree *t, struct node *dir, uint8_t binding[FORMAT_
 	return r;
 }
 
-/* True if a directory holds nothing at all, but perhaps the file for a record; and that is sure. */
-static bool is_bare(int dirfd)
-{
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-	bool bare = d;
-
-	errno = 0;
-	while (d && bare && (entry = readdir(d)))
-		bare = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
-		       !strcmp(entry->d_name, DIRREC_FILE);
-	bare = bare && !errno;
-	if (d)
-		(void)closedir(d);
-	else
-		fdio_close(fd);
-	return bare;
-}
-
-/* A root that was never used gets a record; any other directory without one is damage. */
-static int adopt(struct tree *t, struct node *dir, int fd,
-		 const uint8_t binding[FORMAT_BINDING_SIZE], struct format_dir_record *record)
-{
-	bool in_xattr;
-
-	if (dir != nodes_root(t->nodes) || !is_bare(fd))
-		return DIRREC_MISSING;
-	memset(record, 0, sizeof(*record));
-	memcpy(record->bindings[0], binding, FORMAT_BINDING_SIZE);
-	if (getrandom(record->id, sizeof(record->id), 0) != sizeof(record->id))
-		return -EIO;
-	if (t->store->read_only)
-		return 0; /* there is nothing in it that the id would have to fit */
-	dir->record_unsynced = true;
-	return dirrec_write(fd, t->keys, record, &in_xattr);
-}
-
 static int read_record(struct tree *t, struct node *dir)
 {
 	uint8_t binding[FORMAT_BINDING_SIZE];
@@ -166,8 +127,6 @@ static int read_record(struct tree *t, struct node *dir)
 	if (r)
 		return r;
 	r = dirrec_read(fd, t->keys, t->store->read_only, &record);
-	if (r == DIRREC_MISSING)
-		r = adopt(t, dir, fd, binding, &record);
 	nodes_dirfd_put(t->nodes, dir);
 	if (r)
 		return r;

@@ -8,7 +8,7 @@
  * that does not authenticate) is -EIO and one line in the log.
  *
  * Nodes that are handed out "for the kernel" count as looked up once; give
- * them back with nodes_forget.
+ * them back with tree_forget.
  */
 #ifndef FS_TREE_H
 #define FS_TREE_H
@@ -193,6 +193,9 @@ int tree_list_lookup(struct tree *t, struct listing *l, const struct listing_ite
  */
 int tree_shown(struct tree *t, struct node *node, unsigned int index, struct node **dir,
 	       char name[NAMES_PLAIN_MAX + 1]);
+
+/* The kernel forgets n lookups of a node. */
+void tree_forget(struct tree *t, struct node *node, uint64_t n);
 
 /* True if somebody has the file open at this moment. */
 bool tree_is_open(struct node *node);

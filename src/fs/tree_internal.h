@@ -71,6 +71,8 @@ int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *
 
 /* Open, or share, the file of a node; for a moment or for a handle. */
 int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write);
+/* The same for reading, where it is no damage to be told that there is none: whether it could. */
+bool tree_file_get_quietly(struct tree *t, struct io *io, struct node *node);
 void tree_file_put(struct tree *t, struct node *node);
 /* Whether the header of the regular file st at dirfd/stored allows it any names. */
 bool tree_is_unbound(struct tree *t, int dirfd, const char *stored, const struct stat *st);

@@ -159,25 +159,35 @@ static bool may_be_cut_off(const struct tree *t, const struct stat *st)
 	       st->st_mtim.tv_nsec == st->st_ctim.tv_nsec;
 }
 
+bool tree_file_get_quietly(struct tree *t, struct io *io, struct node *node)
+{
+	const char *what;
+	bool got;
+
+	lock_take(&node->lock);
+	got = node->file || !open_file(t, io, node, false, &what);
+	if (got)
+		node->opens++;
+	lock_drop(&node->lock);
+	return got;
+}
+
 void tree_correct_size(struct tree *t, struct io *io, struct tree_entry *entry)
 {
 	struct node *node = entry->node;
-	const char *what;
-	bool opened = false;
+	bool known;
 
 	if (node->type != S_IFREG || !may_be_cut_off(t, &entry->st))
 		return;
 	pthread_rwlock_rdlock(&t->rename_lock);
 	lock_take(&node->lock);
-	/* Damage is told when somebody wants the content. */
-	if (!node->seen && !node->file && !open_file(t, io, node, false, &what)) {
-		node->opens++;
-		entry->st.st_size = (off_t)file_length(node->file);
-		opened = true;
-	}
+	known = node->seen || node->file;
 	lock_drop(&node->lock);
-	if (opened)
+	/* Damage is told when somebody wants the content. */
+	if (!known && tree_file_get_quietly(t, io, node)) {
+		entry->st.st_size = (off_t)file_length(node->file);
 		tree_file_put(t, node);
+	}
 	pthread_rwlock_unlock(&t->rename_lock);
 }
 
@@ -204,9 +214,25 @@ void tree_file_put(struct tree *t, struct node *node)
 	file_close(f);
 }
 
+void tree_forget(struct tree *t, struct node *node, uint64_t n)
+{
+	bool kept = node->type == S_IFREG && __atomic_load_n(&node->kept, __ATOMIC_ACQUIRE);
+
+	if (kept)
+		nodes_ref(t->nodes, node);
+	if (nodes_forget(t->nodes, node, n) && kept &&
+	    __atomic_exchange_n(&node->kept, false, __ATOMIC_ACQ_REL))
+		tree_file_put(t, node);
+	if (kept)
+		nodes_unref(t->nodes, node);
+}
+
 static void let_go(void *arg, struct node *node)
 {
-	while (node->type == S_IFREG && node->opens)
+	if (node->type != S_IFREG)
+		return;
+	__atomic_store_n(&node->kept, false, __ATOMIC_RELEASE);
+	while (node->opens)
 		tree_file_put(arg, node);
 }
 

@@ -312,6 +312,7 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 {
 	struct format_dir_record record;
 	struct node *replaced = NULL;
+	bool held = false; /* the content of what is replaced */
 	bool known = false;
 	int r;
 
@@ -325,6 +326,9 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 	if (!r && exists) {
 		replaced = nodes_find(t->nodes, there, m->to->dir, m->to->stored.name);
 		tree_hold(replaced, m->to, there);
+		/* Who has found it opens one of the two, never nothing. */
+		held = replaced && replaced->type == S_IFREG &&
+		       tree_file_get_quietly(t, io, replaced);
 	}
 	if (!r && exists && S_ISDIR(m->st.st_mode)) {
 		known = read_record_at(t, m->to, &record);
@@ -356,8 +360,13 @@ static int move_over(struct tree *t, struct io *io, struct move *m, bool exists,
 		links_sidecar_tidy(m->to->dirfd, m->to->stored.name);
 	if (exists)
 		tree_forget_name(t, replaced, m->to, there);
+	if (held && there->st_nlink <= 1 &&
+	    !__atomic_exchange_n(&replaced->kept, true, __ATOMIC_ACQ_REL))
+		held = false; /* tree_forget puts it */
 	conclude(t, m);
 out:
+	if (held)
+		tree_file_put(t, replaced);
 	if (replaced)
 		nodes_unref(t->nodes, replaced);
 	return r;

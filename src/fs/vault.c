@@ -8,7 +8,7 @@
  * exactly if the primary then fails its MAC.  If the primary passes, the
  * secret is an old one that was changed.
  */
-#include "fs/vault.h"
+#include "fs/vault_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +28,7 @@
 #include "fs/vault_config.h"
 #include "fs/vault_files.h"
 #include "fs/vault_kdf.h"
+#include "fs/vault_rotate.h"
 #include "fs/vault_why.h"
 
 enum {
@@ -37,45 +38,12 @@ enum {
 	POLL_MS = 20,
 };
 
-struct copy {
-	int state; /* as vault_files_load */
-	struct vault_config config;
-	struct vault_config_problem problem;
-};
-
-struct vault {
-	char *path; /* as given, for the log */
-	int fd;	    /* VAULT; its flock says "in use" */
-	int tree_fd;
-	int mounted_fd; /* VAULT/tree; its flock says "mounted" */
-	enum vault_lock lock;
-	struct copy copies[2];
-	enum vault_copy current;
-	bool foreign;	   /* the configuration is not that in the vault */
-	uint32_t unlocked; /* id of the slot that opened */
-	struct vault_health health;
-	struct keyring *keys;
-};
-
-/* What unlocking derives on its way, in secmem. */
-struct derived {
-	uint8_t kek[VAULT_CONFIG_KEK_SIZE];
-	uint8_t master[KEYS_MASTER_SIZE];
-	uint8_t words[RECOVERY_SECRET_SIZE];
-};
-
-static struct vault_config *config_of(struct vault *v)
-{
-	return &v->copies[v->current].config;
-}
-
 /* ---- creating ---------------------------------------------------------- */
 
-/* A new salt, nonce and wrapping of master in slot. */
-static int slot_seal(const struct vault_config *config, struct vault_config_slot *slot,
-		     const struct vault_secret *secret, const uint8_t master[KEYS_MASTER_SIZE])
+int vault_slot_seal(const struct vault_config *config, struct vault_config_slot *slot,
+		    const struct vault_secret *secret, const uint8_t master[KEYS_MASTER_SIZE])
 {
-	struct derived *d = secmem_new(sizeof(*d));
+	struct vault_derived *d = secmem_new(sizeof(*d));
 	int r;
 
 	if (!d)
@@ -113,7 +81,7 @@ static int slot_append(struct vault_config *config, const struct vault_secret *s
 	strcpy(slot->info.label, label); /* checked: it fits */
 	slot->info.kdf = *kdf;
 	config->n_slots++;
-	return slot_seal(config, slot, secret, master);
+	return vault_slot_seal(config, slot, secret, master);
 }
 
 /* A new configuration, and the keys that it stands for. */
@@ -121,7 +89,7 @@ static int config_create(struct vault_config *config, struct keyring *keys,
 			 const struct vault_create *how, const struct vault_secret *secret)
 {
 	struct vault_kdf kdf = how->kdf;
-	struct derived *d = secmem_new(sizeof(*d));
+	struct vault_derived *d = secmem_new(sizeof(*d));
 	int r = -ENOMEM;
 
 	memset(config, 0, sizeof(*config));
@@ -147,19 +115,9 @@ out:
 /* The record of a new tree, last of all: what has none is no whole vault. */
 static int create_record(int dirfd, const struct keyring *keys)
 {
-	static const uint8_t no_parent[FORMAT_DIR_ID_SIZE];
-	struct format_dir_record record = { 0 };
-	bool in_xattr;
 	int fd = openat(dirfd, "tree", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int r;
+	int r = fd < 0 ? -errno : dirrec_make_root(fd, keys);
 
-	if (fd < 0)
-		return -errno;
-	randombytes_buf(record.id, sizeof(record.id));
-	format_binding(keys, no_parent, "", record.bindings[0]);
-	r = dirrec_write(fd, keys, &record, &in_xattr);
-	if (!r)
-		r = dirrec_sync(fd);
 	fdio_close(fd);
 	return r;
 }
@@ -174,8 +132,7 @@ static void sync_parent(int dirfd)
 	fdio_close(fd);
 }
 
-/* Tree and configuration in an open, locked directory that is blank. */
-static int populate(int dirfd, const struct vault_config *config, const struct keyring *keys)
+int vault_populate(int dirfd, const struct vault_config *config, const struct keyring *keys)
 {
 	int r = vault_files_clear(dirfd);
 
@@ -206,7 +163,7 @@ static int directory_create(const char *path, const struct vault_config *config,
 	} else {
 		r = vault_files_is_blank(fd);
 		if (r >= 0)
-			r = r ? populate(fd, config, keys) : VAULT_EXISTS;
+			r = r ? vault_populate(fd, config, keys) : VAULT_EXISTS;
 	}
 	if (!r)
 		sync_parent(fd);
@@ -252,12 +209,14 @@ int vault_create(const char *path, const struct vault_create *how,
 
 /* ---- opening ----------------------------------------------------------- */
 
-static int open_directory(struct vault *v, const char *path)
+static int open_directory(struct vault *v, const struct vault_opening *how)
 {
-	v->path = strdup(path);
+	v->path = strdup(how->path);
 	if (!v->path)
 		return -ENOMEM;
-	v->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	v->fd = openat(how->dirfd, how->path,
+		       O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+			       (how->dirfd == AT_FDCWD ? 0 : O_NOFOLLOW));
 	if (v->fd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? VAULT_NOT_FOUND : -errno;
 	return 0;
@@ -313,7 +272,7 @@ static int lock(struct vault *v, enum vault_lock wanted)
 	v->lock = wanted;
 	if (wanted == VAULT_NO_LOCK)
 		return 0;
-	if (wanted == VAULT_EXCLUSIVE && faccessat(v->fd, ".", W_OK, AT_EACCESS))
+	if (wanted != VAULT_SHARED && faccessat(v->fd, ".", W_OK, AT_EACCESS))
 		return -errno;
 	r = wait_for_lock(v, v->mounted_fd, operation, NOTICE_MS, NULL);
 	if (r)
@@ -325,8 +284,8 @@ static int lock(struct vault *v, enum vault_lock wanted)
 /* Neither copy is of use: never a vault, or one whose configuration is lost. */
 static int nothing_usable(const struct vault *v)
 {
-	const struct copy *primary = &v->copies[VAULT_PRIMARY];
-	const struct copy *backup = &v->copies[VAULT_BACKUP];
+	const struct vault_stored *primary = &v->copies[VAULT_PRIMARY];
+	const struct vault_stored *backup = &v->copies[VAULT_BACKUP];
 	int r;
 
 	if (primary->state == VAULT_NOT_FOUND && backup->state == VAULT_NOT_FOUND) {
@@ -343,8 +302,8 @@ static int nothing_usable(const struct vault *v)
 /* Choose the copy to go on with, as far as that can be told without a key. */
 static int choose_copy(struct vault *v)
 {
-	const struct copy *primary = &v->copies[VAULT_PRIMARY];
-	const struct copy *backup = &v->copies[VAULT_BACKUP];
+	const struct vault_stored *primary = &v->copies[VAULT_PRIMARY];
+	const struct vault_stored *backup = &v->copies[VAULT_BACKUP];
 
 	v->current = VAULT_PRIMARY;
 	if (primary->state != VAULT_NOT_FOUND && primary->state != VAULT_DAMAGED)
@@ -361,7 +320,7 @@ static int choose_copy(struct vault *v)
 
 static int load_file(struct vault *v, const char *file)
 {
-	struct copy *copy = &v->copies[VAULT_PRIMARY];
+	struct vault_stored *copy = &v->copies[VAULT_PRIMARY];
 
 	v->foreign = true;
 	v->current = VAULT_PRIMARY;
@@ -377,15 +336,28 @@ static int load_file(struct vault *v, const char *file)
 static int load(struct vault *v)
 {
 	for (enum vault_copy i = VAULT_PRIMARY; i <= VAULT_BACKUP; i++) {
-		struct copy *copy = &v->copies[i];
+		struct vault_stored *copy = &v->copies[i];
 
 		copy->state = vault_files_load(v->fd, i, &copy->config, &copy->problem);
 	}
 	return choose_copy(v);
 }
 
-static int open_vault(const char *path, const char *file, enum vault_lock wanted,
-		      struct vault **out)
+/* One whose rotation is unfinished is for who finishes it, or only looks. */
+static int rotation_check(struct vault *v)
+{
+	if (v->lock == VAULT_NO_LOCK || v->rotates)
+		return 0;
+	if (v->foreign && vault_rotate_is_there(v)) {
+		vault_why_set("a rotation of its key is unfinished (if it cannot be finished, "
+			      "move %s/" VAULT_ROTATE_DIR " away)",
+			      v->path);
+		return VAULT_ROTATING;
+	}
+	return !v->foreign && vault_config_of(v)->rotation ? VAULT_ROTATING : 0;
+}
+
+int vault_open_as(const struct vault_opening *how, struct vault **out)
 {
 	struct vault *v = calloc(1, sizeof(*v));
 	int r;
@@ -395,13 +367,16 @@ static int open_vault(const char *path, const char *file, enum vault_lock wanted
 	if (!v)
 		return -ENOMEM;
 	v->fd = v->tree_fd = v->mounted_fd = -1;
-	r = open_directory(v, path);
+	v->rotates = how->rotates;
+	r = open_directory(v, how);
 	if (!r)
 		r = open_tree(v);
 	if (!r)
-		r = lock(v, wanted);
+		r = lock(v, how->lock);
 	if (!r)
-		r = file ? load_file(v, file) : load(v);
+		r = how->file ? load_file(v, how->file) : load(v);
+	if (!r)
+		r = rotation_check(v);
 	if (!r) {
 		*out = v;
 		v = NULL;
@@ -412,12 +387,18 @@ static int open_vault(const char *path, const char *file, enum vault_lock wanted
 
 int vault_open(const char *path, enum vault_lock wanted, struct vault **out)
 {
-	return open_vault(path, NULL, wanted, out);
+	const struct vault_opening how = { .dirfd = AT_FDCWD, .path = path, .lock = wanted };
+
+	return vault_open_as(&how, out);
 }
 
 int vault_open_header(const char *path, const char *file, struct vault **out)
 {
-	return open_vault(path, file, VAULT_EXCLUSIVE, out);
+	const struct vault_opening how = {
+		.dirfd = AT_FDCWD, .path = path, .file = file, .lock = VAULT_EXCLUSIVE
+	};
+
+	return vault_open_as(&how, out);
 }
 
 /* ---- unlocking --------------------------------------------------------- */
@@ -434,7 +415,7 @@ static int mac_check(const struct vault_config *config, const struct keyring *ke
 }
 
 static int try_slot(const struct vault_config *config, const struct vault_config_slot *slot,
-		    const struct vault_secret *secret, struct derived *d)
+		    const struct vault_secret *secret, struct vault_derived *d)
 {
 	int r = vault_kdf_run(&slot->info.kdf, slot->salt, secret, d->kek);
 
@@ -443,7 +424,7 @@ static int try_slot(const struct vault_config *config, const struct vault_config
 
 /* Try secret on the slots of this kind: 0, d->master and *index; VAULT_WRONG_KEY or -errno. */
 static int try_kind(const struct vault_config *config, enum vault_kind kind,
-		    const struct vault_secret *secret, struct derived *d, uint32_t *index)
+		    const struct vault_secret *secret, struct vault_derived *d, uint32_t *index)
 {
 	int r = VAULT_WRONG_KEY;
 
@@ -458,7 +439,7 @@ static int try_kind(const struct vault_config *config, enum vault_kind kind,
 
 /* Recovery slots, if secret is words for them; else VAULT_WRONG_KEY. */
 static int try_words(const struct vault_config *config, const struct vault_secret *secret,
-		     struct derived *d, uint32_t *index)
+		     struct vault_derived *d, uint32_t *index)
 {
 	struct vault_secret words = { d->words, sizeof(d->words), VAULT_RECOVERY };
 	unsigned int unknown;
@@ -475,12 +456,9 @@ static int try_words(const struct vault_config *config, const struct vault_secre
 	return VAULT_WRONG_KEY;
 }
 
-/*
- * Which slot opens: 0, d->master and *index; VAULT_WRONG_KEY or -errno.  Each
- * try takes about a second, so the likely slots come first.
- */
-static int find_slot(const struct vault_config *config, const struct vault_secret *secret,
-		     struct derived *d, uint32_t *index)
+/* Each try takes about a second, so the likely slots come first. */
+int vault_find_slot(const struct vault_config *config, const struct vault_secret *secret,
+		    struct vault_derived *d, uint32_t *index)
 {
 	static const enum vault_kind other[] = {
 		[VAULT_PASSPHRASE] = VAULT_KEYFILE,
@@ -502,13 +480,13 @@ static int find_slot(const struct vault_config *config, const struct vault_secre
 static int unlock_copy(struct vault *v, enum vault_copy copy, const struct vault_secret *secret)
 {
 	const struct vault_config *config = &v->copies[copy].config;
-	struct derived *d = secmem_new(sizeof(*d));
+	struct vault_derived *d = secmem_new(sizeof(*d));
 	uint32_t index = 0;
 	int r;
 
 	if (!d)
 		return -ENOMEM;
-	r = find_slot(config, secret, d, &index);
+	r = vault_find_slot(config, secret, d, &index);
 	if (!r)
 		r = keys_derive(d->master, v->keys);
 	if (!r)
@@ -523,8 +501,8 @@ static int unlock_copy(struct vault *v, enum vault_copy copy, const struct vault
 
 static bool copies_differ(const struct vault *v)
 {
-	const struct copy *a = &v->copies[VAULT_PRIMARY];
-	const struct copy *b = &v->copies[VAULT_BACKUP];
+	const struct vault_stored *a = &v->copies[VAULT_PRIMARY];
+	const struct vault_stored *b = &v->copies[VAULT_BACKUP];
 
 	/* Decoding starts from zeros, so that padding compares equal. */
 	return a->state != b->state || memcmp(&a->config, &b->config, sizeof(a->config)) != 0;
@@ -586,7 +564,7 @@ static int unlock_any(struct vault *v, const struct vault_secret *secret)
 
 static enum vault_copy_state judge(const struct vault *v, enum vault_copy which)
 {
-	const struct copy *copy = &v->copies[which];
+	const struct vault_stored *copy = &v->copies[which];
 
 	if (copy->state == VAULT_NOT_FOUND)
 		return VAULT_COPY_MISSING;
@@ -605,7 +583,7 @@ static void repair(struct vault *v)
 
 	if (v->lock != VAULT_EXCLUSIVE || v->foreign || !copies_differ(v) || !fits_tree(v))
 		return;
-	r = vault_files_store(v->fd, config_of(v), false);
+	r = vault_files_store(v->fd, vault_config_of(v), false);
 	if (r) {
 		log_warn("%s: configuration could not be repaired: %s", v->path, strerror(-r));
 		return;
@@ -615,7 +593,7 @@ static void repair(struct vault *v)
 	log_info("%s: both copies of the configuration are whole again", v->path);
 }
 
-static void forget_keys(struct vault *v)
+void vault_forget_keys(struct vault *v)
 {
 	secmem_free(v->keys);
 	v->keys = NULL;
@@ -626,15 +604,17 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret)
 	int r;
 
 	vault_why_clear();
-	forget_keys(v);
+	vault_forget_keys(v);
 	if (secret->size == 0 || secret->size > VAULT_PASSPHRASE_MAX)
 		return VAULT_WRONG_KEY;
 	v->keys = secmem_new(sizeof(*v->keys));
 	if (!v->keys)
 		return -ENOMEM;
 	r = unlock_any(v, secret);
+	if (!r)
+		r = rotation_check(v); /* what opened may be the other copy */
 	if (r) {
-		forget_keys(v);
+		vault_forget_keys(v);
 		if (r == VAULT_DAMAGED)
 			vault_why_set("tampered with: %s was changed without the key",
 				      vault_files_name(VAULT_PRIMARY));
@@ -648,12 +628,12 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret)
 	return 0;
 }
 
-void vault_forget(struct vault *v)
+void vault_suspend(struct vault *v)
 {
 	secmem_wipe(v->keys, sizeof(*v->keys));
 }
 
-int vault_remember(struct vault *v, const struct vault_secret *secret)
+int vault_resume(struct vault *v, const struct vault_secret *secret)
 {
 	struct keyring *kept = v->keys;
 	int r = VAULT_WRONG_KEY;
@@ -668,15 +648,14 @@ int vault_remember(struct vault *v, const struct vault_secret *secret)
 		r = VAULT_DAMAGED;
 	if (!r)
 		memcpy(kept, v->keys, sizeof(*kept));
-	forget_keys(v);
+	vault_forget_keys(v);
 	v->keys = kept;
 	return r;
 }
 
 /* ---- slots ------------------------------------------------------------- */
 
-/* A copy of the configuration to change, or NULL; *r says why not. */
-static struct vault_config *start_change(struct vault *v, int *r)
+struct vault_config *vault_start_change(struct vault *v, int *r)
 {
 	struct vault_config *config;
 
@@ -687,12 +666,11 @@ static struct vault_config *start_change(struct vault *v, int *r)
 	config = malloc(sizeof(*config));
 	*r = config ? 0 : -ENOMEM;
 	if (config)
-		*config = *config_of(v);
+		*config = *vault_config_of(v);
 	return config;
 }
 
-/* Put config in force, unless r says that there is nothing to; it is freed. */
-static int finish_change(struct vault *v, struct vault_config *config, int r)
+int vault_finish_change(struct vault *v, struct vault_config *config, int r)
 {
 	if (!r)
 		r = vault_config_mac(config, v->keys, config->mac);
@@ -718,7 +696,7 @@ int vault_add_slot(struct vault *v, const struct vault_secret *secret, const cha
 	struct vault_config *config;
 	int r;
 
-	config = start_change(v, &r);
+	config = vault_start_change(v, &r);
 	if (!config)
 		return r;
 	if (config->n_slots == VAULT_MAX_SLOTS)
@@ -729,11 +707,10 @@ int vault_add_slot(struct vault *v, const struct vault_secret *secret, const cha
 		r = slot_append(config, secret, label, &chosen, v->keys->master);
 	if (!r)
 		*id = config->slots[config->n_slots - 1].info.id;
-	return finish_change(v, config, r);
+	return vault_finish_change(v, config, r);
 }
 
-/* The index of the slot, or n_slots. */
-static uint32_t slot_index(const struct vault_config *config, uint32_t id)
+uint32_t vault_slot_index(const struct vault_config *config, uint32_t id)
 {
 	uint32_t i = 0;
 
@@ -748,10 +725,10 @@ int vault_remove_slot(struct vault *v, uint32_t id)
 	uint32_t i;
 	int r;
 
-	config = start_change(v, &r);
+	config = vault_start_change(v, &r);
 	if (!config)
 		return r;
-	i = slot_index(config, id);
+	i = vault_slot_index(config, id);
 	if (i == config->n_slots)
 		r = VAULT_NO_SLOT;
 	else if (config->n_slots == 1)
@@ -762,7 +739,7 @@ int vault_remove_slot(struct vault *v, uint32_t id)
 			(config->n_slots - i) * sizeof(config->slots[0]));
 		memset(&config->slots[config->n_slots], 0, sizeof(config->slots[0]));
 	}
-	return finish_change(v, config, r);
+	return vault_finish_change(v, config, r);
 }
 
 int vault_change_secret(struct vault *v, const struct vault_secret *secret,
@@ -773,17 +750,17 @@ int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 	uint32_t i;
 	int r;
 
-	config = start_change(v, &r);
+	config = vault_start_change(v, &r);
 	if (!config)
 		return r;
-	i = slot_index(config, v->unlocked);
+	i = vault_slot_index(config, v->unlocked);
 	r = i == config->n_slots ? VAULT_NO_SLOT : check_new(secret, &chosen);
 	if (!r) {
 		config->slots[i].info.kind = secret->kind;
 		config->slots[i].info.kdf = chosen;
-		r = slot_seal(config, &config->slots[i], secret, v->keys->master);
+		r = vault_slot_seal(config, &config->slots[i], secret, v->keys->master);
 	}
-	return finish_change(v, config, r);
+	return vault_finish_change(v, config, r);
 }
 
 /* ---- a copy of the configuration elsewhere ----------------------------- */
@@ -803,7 +780,7 @@ int vault_restore_header(struct vault *v)
 		vault_why_set("its files belong to another key (use the header of this vault)");
 		return VAULT_DAMAGED;
 	}
-	return vault_files_store(v->fd, config_of(v), false);
+	return vault_files_store(v->fd, vault_config_of(v), false);
 }
 
 /* ---- answering --------------------------------------------------------- */
@@ -817,6 +794,7 @@ void vault_info(const struct vault *v, struct vault_info *info)
 	memcpy(info->id, config->id, sizeof(info->id));
 	info->suite = config->suite;
 	info->created = config->created;
+	info->rotation = config->rotation;
 	info->n_slots = config->n_slots;
 	for (uint32_t i = 0; i < config->n_slots; i++)
 		info->slots[i] = config->slots[i].info;
@@ -859,7 +837,7 @@ void vault_close(struct vault *v)
 {
 	if (!v)
 		return;
-	forget_keys(v);
+	vault_forget_keys(v);
 	fdio_close(v->mounted_fd);
 	fdio_close(v->tree_fd);
 	fdio_close(v->fd);

@@ -8,7 +8,9 @@
  *
  * Locks are flock(2) on directories, whose inodes never change: VAULT/tree
  * says "mounted" and VAULT says "in use", shared for readers and exclusive
- * for a writer.  Who opens a vault takes "mounted", within the five seconds
+ * for a writer.  Who only adds things shares them, too: each of its steps
+ * leaves a valid tree to whoever looks, and nobody takes anything away
+ * meanwhile.  Who opens a vault takes "mounted", within the five seconds
  * that the process of a mount just undone may need to notice, or not at all;
  * and then waits for "in use".  They need no write permission, go away with the
  * last process that holds the descriptors, and are local to one machine.
@@ -35,6 +37,7 @@ enum {
 	VAULT_NO_SLOT,	     /* no slot has this number */
 	VAULT_LAST_SLOT,     /* the only slot stays: nobody could open the vault */
 	VAULT_SLOTS_FULL,    /* there are VAULT_MAX_SLOTS already */
+	VAULT_ROTATING,	     /* on its way to another master key: see vault_rotate.h */
 };
 
 enum {
@@ -44,9 +47,10 @@ enum {
 };
 
 enum vault_lock {
-	VAULT_NO_LOCK,	/* reading the configuration only */
-	VAULT_SHARED,	/* read-only mount */
-	VAULT_EXCLUSIVE /* read-write mount, or changing the configuration */
+	VAULT_NO_LOCK,	 /* reading the configuration only */
+	VAULT_SHARED,	 /* read-only mount */
+	VAULT_EXCLUSIVE, /* read-write mount, or changing the configuration */
+	VAULT_ADDING	 /* making new things only, beside others that do */
 };
 
 /* What a slot is for, and what a secret is. */
@@ -74,6 +78,13 @@ struct vault_create {
 	const char *label; /* of the first slot; NULL: the name of its kind */
 };
 
+/* How far the change of the master key is: see vault_rotate.h. */
+enum vault_rotation {
+	VAULT_NOT_ROTATING,
+	VAULT_COPYING,	/* tree/ has the old key, rotate/tree/ a part of it with the new one */
+	VAULT_SWITCHED, /* tree/ has the new key; what is left of the old one is to go */
+};
+
 /* One line of `cryptfs info`; no secret. */
 struct vault_slot_info {
 	uint32_t id; /* from 1; never that of another slot */
@@ -87,6 +98,7 @@ struct vault_info {
 	uint8_t id[VAULT_ID_SIZE];
 	enum cipher_suite suite;
 	int64_t created; /* seconds since 1970 UTC */
+	enum vault_rotation rotation;
 	uint32_t n_slots;
 	struct vault_slot_info slots[VAULT_MAX_SLOTS];
 };
@@ -110,11 +122,11 @@ int vault_create(const char *path, const struct vault_create *how,
 
 /*
  * Read and lock a vault: 0, VAULT_NOT_FOUND, VAULT_DAMAGED, VAULT_TOO_NEW,
- * VAULT_IN_USE or -errno; -EROFS or -EACCES when VAULT_EXCLUSIVE is asked for
- * where nothing can be written.  A damaged configuration is replaced by its backup
- * copy (said once in the log); which copy is believed is decided by the MAC
- * in vault_unlock, too.  A lock whose holder has unmounted already and is
- * only settling is waited for, up to 30 s.
+ * VAULT_IN_USE, VAULT_ROTATING (not with VAULT_NO_LOCK) or -errno; -EROFS or -EACCES when
+ * VAULT_EXCLUSIVE or VAULT_ADDING is asked for where nothing can be written.  A damaged
+ * configuration is replaced by its backup copy (said once in the log); which copy is believed is
+ * decided by the MAC in vault_unlock, too.  A lock whose holder has unmounted already and is only
+ * settling is waited for, up to 30 s.
  */
 int vault_open(const char *path, enum vault_lock lock, struct vault **out);
 
@@ -197,15 +209,15 @@ const struct keyring *vault_keys(const struct vault *v);
 
 /*
  * Wipe the keys, in place: what vault_keys returned stays valid, and is zeros
- * until vault_remember.
+ * until vault_resume.
  */
-void vault_forget(struct vault *v);
+void vault_suspend(struct vault *v);
 
 /*
- * After vault_forget: fill the keys again, as vault_unlock but that nothing is
+ * After vault_suspend: fill the keys again, as vault_unlock but that nothing is
  * repaired.  They stay zeros if that fails.
  */
-int vault_remember(struct vault *v, const struct vault_secret *secret);
+int vault_resume(struct vault *v, const struct vault_secret *secret);
 
 /* An O_PATH descriptor of VAULT/tree, borrowed. */
 int vault_tree_fd(const struct vault *v);

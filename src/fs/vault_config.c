@@ -36,6 +36,12 @@ static const char *const kinds[] = {
 	[VAULT_RECOVERY] = "recovery",
 };
 
+/* Flags, by the rotation that they tell of. */
+static const char *const rotations[] = {
+	[VAULT_COPYING] = "rotating",
+	[VAULT_SWITCHED] = "rotated",
+};
+
 const char *vault_kind_name(enum vault_kind kind)
 {
 	return kinds[kind];
@@ -115,6 +121,11 @@ static json_t *slots_new(const struct vault_config *config)
 	return array;
 }
 
+static json_t *flags_new(const struct vault_config *config)
+{
+	return config->rotation ? json_pack("[s]", rotations[config->rotation]) : json_array();
+}
+
 /* Everything but the MAC. */
 static json_t *config_new(const struct vault_config *config)
 {
@@ -122,10 +133,11 @@ static json_t *config_new(const struct vault_config *config)
 
 	if (!suite || config->n_slots > VAULT_MAX_SLOTS)
 		return NULL;
-	return json_pack("{s:i, s:i, s:o, s:s, s:[], s:I, s:o}", "version", VAULT_CONFIG_VERSION,
+	return json_pack("{s:i, s:i, s:o, s:s, s:o, s:I, s:o}", "version", VAULT_CONFIG_VERSION,
 			 "min_reader", VAULT_CONFIG_VERSION, "id",
 			 hex_new(config->id, sizeof(config->id)), "suite", suite, "flags",
-			 "created", (json_int_t)config->created, "slots", slots_new(config));
+			 flags_new(config), "created", (json_int_t)config->created, "slots",
+			 slots_new(config));
 }
 
 int vault_config_encode(const struct vault_config *config, char **json)
@@ -269,12 +281,36 @@ static int reader_check(json_t *object, struct vault_config_problem *problem)
 	return 0;
 }
 
+static int flag_decode(json_t *value, enum vault_rotation *rotation,
+		       struct vault_config_problem *problem)
+{
+	const char *flag = json_string_value(value);
+
+	for (*rotation = VAULT_COPYING; *rotation <= VAULT_SWITCHED; ++*rotation)
+		if (flag && strcmp(flag, rotations[*rotation]) == 0)
+			return 0;
+	return too_new(problem, "has a feature that this version does not know");
+}
+
+/* At most one: the flags there are exclude each other. */
+static int flags_decode(json_t *array, struct vault_config *config,
+			struct vault_config_problem *problem)
+{
+	size_t n = json_array_size(array);
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++)
+		r = flag_decode(json_array_get(array, i), &config->rotation, problem);
+	return !r && n > 1 ? damaged(problem, "two flags that exclude each other") : r;
+}
+
 static int members_decode(json_t *object, struct vault_config *config,
 			  struct vault_config_problem *problem)
 {
 	json_t *flags, *slots;
 	json_int_t version, min_reader, created;
 	const char *id, *suite, *mac;
+	int r;
 
 	if (json_unpack_ex(object, NULL, JSON_STRICT, "{s:I, s:I, s:s, s:s, s:o, s:I, s:o, s:s !}",
 			   "version", &version, "min_reader", &min_reader, "id", &id, "suite",
@@ -282,8 +318,9 @@ static int members_decode(json_t *object, struct vault_config *config,
 			   &mac) ||
 	    !json_is_array(flags) || !json_is_array(slots))
 		return damaged(problem, "a member is missing, unknown or mistyped");
-	if (json_array_size(flags) > 0)
-		return too_new(problem, "has a feature that this version does not know");
+	r = flags_decode(flags, config, problem);
+	if (r)
+		return r;
 	if (cipher_by_name(suite, &config->suite))
 		return damaged(problem, "unknown cipher suite");
 	if (created < 0)

@@ -45,6 +45,7 @@ struct vault_config_slot {
 struct vault_config {
 	uint8_t id[VAULT_ID_SIZE];
 	enum cipher_suite suite;
+	enum vault_rotation rotation; /* a flag, but for the first */
 	int64_t created;
 	uint32_t n_slots;
 	struct vault_config_slot slots[VAULT_MAX_SLOTS];

@@ -236,6 +236,24 @@ int vault_files_is_blank(int dirfd)
 	return r == 1 ? vault_files_tree_is_empty(dirfd) : r;
 }
 
+static bool is_record(const char *name)
+{
+	return is_dots(name) || strcmp(name, DIRREC_FILE) == 0;
+}
+
+static bool is_of_vault(const char *name)
+{
+	return is_leftover(name) || strcmp(name, vault_files_name(VAULT_PRIMARY)) == 0 ||
+	       strcmp(name, vault_files_name(VAULT_BACKUP)) == 0;
+}
+
+int vault_files_is_unused(int dirfd)
+{
+	int r = has_only(dirfd, ".", is_of_vault);
+
+	return r == 1 ? has_only(dirfd, "tree", is_record) : r;
+}
+
 int vault_files_clear(int dirfd)
 {
 	static const char *const names[] = { "cryptfs.conf", "cryptfs.conf.bak", TEMPORARY,

@@ -54,6 +54,9 @@ int vault_files_tree_is_empty(int dirfd);
 /* 1 if there is nothing but what an interrupted creation leaves, 0, or -errno. */
 int vault_files_is_blank(int dirfd);
 
+/* 1 if there is nothing but a vault that nothing was ever put into, 0, or -errno. */
+int vault_files_is_unused(int dirfd);
+
 /*
  * Undo a creation, finished or not, whose tree has no entries yet: 0 or -errno.
  * Only for who holds the vault's lock and knows that the files are his.

@@ -36,8 +36,8 @@ prints() {
 	grep -qF -- "$1" out || fail "no '$1' in: $(cat out)"
 }
 
-echo secret >secret
-echo sekret >sekret
+echo 'wolf brick 7 sonata' >secret
+echo 'wolf brick 8 sonata' >sekret
 printf 'raw\0bytes' >key
 : >empty
 chmod 600 secret sekret key empty
@@ -97,6 +97,21 @@ says 1 'not an empty directory' init --cipher xor --passfile secret x
 chmod 644 secret
 says 0 'secret can be read by other users' init --passfile secret $kdf w
 chmod 600 secret
+
+# ---- a hint at a weak passphrase, where there is cracklib and its dictionary
+echo password >weak
+chmod 600 weak
+if ldd "$CRYPTFS" | grep -q libcrack && [ -e /var/cache/cracklib/cracklib_dict.pwd ]; then
+	hint='hint: this passphrase is easy to guess: it is based on a dictionary word'
+else
+	hint=-
+fi
+says 0 "$hint" init --passfile weak $kdf easy
+! grep -q password err || fail "the hint shows the passphrase"
+says 0 "$hint" key add --passfile weak --new-passfile weak $kdf easy
+says 0 - key add --passfile weak --new-keyfile weak $kdf easy
+says 0 "$hint" passwd --passfile weak --new-passfile weak $kdf easy
+says 0 - passwd --passfile weak --new-passfile secret $kdf easy
 
 # ---- info
 says 0 - info v
@@ -169,9 +184,9 @@ says 0 - passwd --passfile secret --new-passfile sekret $kdf v
 says 4 'wrong passphrase' passwd --passfile secret --new-passfile secret $kdf v
 says 0 - passwd --extpass 'cat${IFS}sekret' --new-keyfile key $kdf v
 says 0 - passwd --keyfile key --new-passfile secret $kdf v
-printf 'secret\nthird\n' | "$CRYPTFS" passwd --passfile - --new-passfile - $kdf v >out 2>err ||
+printf 'wolf brick 7 sonata\nthird tram uncle\n' | "$CRYPTFS" passwd --passfile - --new-passfile - $kdf v >out 2>err ||
 	fail "two passphrases from standard input: $(cat err)"
-echo third >sekret
+echo 'third tram uncle' >sekret
 says 0 - passwd --passfile sekret --new-passfile secret $kdf v
 
 # ---- key
@@ -238,6 +253,38 @@ cmp v/cryptfs.conf broken/cryptfs.conf || fail "header restore: not what it was"
 says 0 - passwd --passfile secret --new-passfile sekret $kdf broken
 says 5 'cannot restore the header of v: secret: not JSON' header restore --passfile secret v secret
 rm kept
+
+# ---- rotate: tests/crash/rotating.py has its deaths
+says 0 - rotate --help
+prints 'usage: cryptfs rotate'
+[ "$(wc -l <out)" -le 25 ] && [ "$(wc -L <out)" -le 80 ] || fail "the help of rotate does not fit on a screen"
+says 1 'no VAULT given' rotate
+says 1 'did you mean --drop-others?' rotate --drop-othres v
+says 3 'cannot open missing' rotate missing
+says 0 - init --passfile secret $kdf turning
+says 0 - key add --passfile secret --new-keyfile key --label car $kdf turning
+says 0 - key add --passfile secret --recovery turning
+grep -E '^    ([a-z]+ ){11}[a-z]+$' out >words
+says 0 - key add --passfile secret --new-passfile sekret --label left $kdf turning
+cp -a turning before
+says 4 'wrong passphrase' rotate --passfile weak turning
+says 1 'there is none' rotate --abort --passfile secret turning
+says 1 'what of slot 2, "car"? (give its key with --other-passfile or --other-keyfile' rotate --passfile secret turning
+says 4 'cannot keep a key of turning: wrong passphrase' rotate --passfile secret --other-passfile weak turning
+cmp turning/cryptfs.conf before/cryptfs.conf || fail "a refused rotation changed something"
+says 0 'slot 4, "left", will be gone' rotate --passfile secret --other-keyfile key --other-passfile words --drop-others turning
+prints 'keys that open it: 3'
+says 0 - key list turning
+prints 'slot 2   keyfile "car"'
+prints 'slot 3   recovery "recovery"'
+says 4 'wrong passphrase' passwd --passfile sekret --new-passfile sekret $kdf turning
+says 0 - fsck --keyfile key turning
+says 0 - fsck --passfile words turning
+says 5 'its files belong to another key' header restore --passfile secret turning before/cryptfs.conf
+mkdir turning/rotate && touch turning/rotate/thing
+says 1 'there is something in turning/rotate (move it away)' rotate --passfile secret --other-keyfile key --other-passfile words turning
+[ -e turning/rotate/thing ] || fail "rotate removed what is not its own"
+rm -r turning before
 
 # ---- a vault in use: both directories locked as a mount does it
 exec 8<v 9<v/tree

@@ -13,7 +13,7 @@ for page in "$MAN"/*; do
 	mandoc -Tlint -Wwarning "$page" || failures=$((failures + 1))
 done
 
-commands='init passwd info fsck bench status encrypt decrypt'
+commands='init passwd rotate info fsck bench status umount suspend resume path encrypt decrypt'
 in_help=$(for command in '' $commands; do "$CRYPTFS" $command --help; done |
 	grep -o -- '--[a-z][a-z-]*' | sort -u)
 in_page=$(grep -o 'Fl -[a-z][a-z-]*[a-z]' "$MAN/cryptfs.1" | sed 's/Fl /-/' | sort -u)

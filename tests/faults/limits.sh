@@ -70,6 +70,11 @@ for i in range(len(fds)):
     os.unlink("%s/open/%d" % (top, i))
 PY
 python3 "$work/open.py" "$mnt" 200 10
+for i in $(seq 100); do # what is replaced does not stay open
+	echo "$i" >"$mnt/new"
+	mv "$mnt/new" "$mnt/old"
+done
+python3 "$work/open.py" "$mnt" 200 10
 works
 unmount_vault
 

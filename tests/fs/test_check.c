@@ -16,6 +16,7 @@
 #include "fs/check.h"
 #include "fs/check_ranges.h"
 #include "fs/check_set.h"
+#include "fs/dirrec.h"
 #include "fs/links.h"
 #include "fs/tree.h"
 
@@ -91,6 +92,7 @@ static int setup(void **state)
 	fixture_suite(CIPHER_AES_256_GCM);
 	no_attributes = false;
 	tempdir_make(&dir);
+	assert_int_equal(dirrec_make_root(dir.fd, &keys), 0);
 	mount_tree();
 	return 0;
 }

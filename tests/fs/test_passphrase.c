@@ -210,6 +210,33 @@ static void standard_input_gives_a_line_at_a_time(void **state)
 	(void)close(saved);
 }
 
+/* ---- credentials ------------------------------------------------------- */
+
+static void a_credential_is_a_file_where_the_service_manager_says(void **state)
+{
+	struct passphrase_source source = { .credential = strrchr(file, '/') + 1 };
+	const struct passphrase_source path = { .credential = "../etc/passwd" };
+	const struct passphrase_source hidden = { .credential = "." };
+	const struct passphrase_source other = { .credential = "nobody-passed-this" };
+	char directory[sizeof(file)];
+
+	(void)state;
+	write_file("of a unit\nmore\n", 15);
+	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+	assert_int_equal(answer_of(&source), PASSPHRASE_UNPASSED);
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", "relative", 1), 0);
+	assert_int_equal(answer_of(&source), PASSPHRASE_UNPASSED);
+	strcpy(directory, file);
+	*strrchr(directory, '/') = '\0';
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", directory, 1), 0);
+	assert_gives(&source, "of a unit", 9);
+	assert_int_equal(answer_of(&path), PASSPHRASE_UNPASSED);
+	assert_int_equal(answer_of(&hidden), PASSPHRASE_UNPASSED);
+	assert_int_equal(answer_of(&other), PASSPHRASE_UNPASSED);
+	assert_false(passphrase_is_asked(&source));
+	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+}
+
 /* ---- programs ---------------------------------------------------------- */
 
 static void a_program_gives_the_first_line_it_prints(void **state)
@@ -492,7 +519,7 @@ static void without_a_terminal_there_is_nobody_to_ask(void **state)
 static void every_answer_has_a_message(void **state)
 {
 	(void)state;
-	for (int r = PASSPHRASE_EMPTY; r <= PASSPHRASE_NOWHERE; r++)
+	for (int r = PASSPHRASE_EMPTY; r <= PASSPHRASE_UNPASSED; r++)
 		assert_true(strlen(passphrase_message(r)) > 10);
 	assert_string_equal(passphrase_message(-ENOENT), strerror(ENOENT));
 }
@@ -527,6 +554,7 @@ int main(void)
 		P(a_file_that_cannot_be_read_is_an_error),
 		P(a_keyfile_gives_every_byte),
 		P(a_key_of_the_kernel_gives_its_payload),
+		P(a_credential_is_a_file_where_the_service_manager_says),
 		P(a_passfile_that_others_can_read_is_warned_of),
 		P(standard_input_gives_a_line_at_a_time),
 		P(a_program_gives_the_first_line_it_prints),

@@ -64,6 +64,7 @@ static int setup(void **state)
 	(void)state;
 	fixture_suite(CIPHER_AES_256_GCM);
 	tempdir_make(&dir);
+	assert_int_equal(dirrec_make_root(dir.fd, &keys), 0);
 	mount_tree();
 	return 0;
 }
@@ -1238,6 +1239,19 @@ static void the_root_is_bound_too(void **state)
 	close(fd);
 }
 
+static void a_root_without_a_record_is_damage_even_if_it_is_empty(void **state)
+{
+	struct tree *other = NULL;
+	struct tempdir empty;
+
+	(void)state;
+	tempdir_make(&empty);
+	assert_int_equal(tree_new(&store, empty.fd, &other), -EIO);
+	assert_null(other);
+	assert_int_equal(tempdir_count(&empty), 0);
+	tempdir_remove(&empty);
+}
+
 /* ---- listing --------------------------------------------------------------------------------- */
 
 enum { MANY = 2000 };
@@ -1696,6 +1710,7 @@ int main(void)
 		test(a_directory_with_entries_and_no_record_is_damage),
 		test(a_record_is_repaired_from_its_copy),
 		test(the_root_is_bound_too),
+		test(a_root_without_a_record_is_damage_even_if_it_is_empty),
 		test(what_stays_is_listed_once_while_others_come_and_go),
 		test(a_listing_can_go_on_from_anywhere),
 		test(a_listed_entry_that_is_gone_is_not_found),

@@ -1053,12 +1053,12 @@ static void keys_are_forgotten_in_place_and_remembered(void **state)
 	assert_int_equal(vault_unlock(v, &right), 0);
 	keys = vault_keys(v);
 	before = *keys;
-	vault_forget(v);
+	vault_suspend(v);
 	assert_ptr_equal(vault_keys(v), keys);
 	assert_memory_equal(keys, &none, sizeof(none));
-	assert_int_equal(vault_remember(v, &wrong), VAULT_WRONG_KEY);
+	assert_int_equal(vault_resume(v, &wrong), VAULT_WRONG_KEY);
 	assert_memory_equal(keys, &none, sizeof(none));
-	assert_int_equal(vault_remember(v, &right), 0);
+	assert_int_equal(vault_resume(v, &right), 0);
 	assert_ptr_equal(vault_keys(v), keys);
 	assert_memory_equal(keys, &before, sizeof(before));
 	vault_close(v);

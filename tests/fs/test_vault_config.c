@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "fixture.h"
 #include <sodium.h>
 
 #include "fs/vault_config.h"
@@ -64,6 +66,36 @@ static void reads_what_the_format_page_shows(void **state)
 	assert_int_equal(config.mac[17], 1);
 }
 
+static void a_rotation_is_a_flag_and_changes_the_mac(void **state)
+{
+	static const char *const flags[] = {
+		[VAULT_NOT_ROTATING] = "\"flags\":[]",
+		[VAULT_COPYING] = "\"flags\":[\"rotating\"]",
+		[VAULT_SWITCHED] = "\"flags\":[\"rotated\"]",
+	};
+	static struct vault_config config, again;
+	uint8_t macs[3][VAULT_CONFIG_MAC_SIZE];
+	struct keyring keys;
+	char *written;
+
+	(void)state;
+	fixture_keys(&keys);
+	for (enum vault_rotation i = VAULT_NOT_ROTATING; i <= VAULT_SWITCHED; i++) {
+		char *json = with("\"flags\":[]", flags[i]);
+
+		assert_int_equal(vault_config_decode(json, strlen(json), &config), 0);
+		assert_int_equal(config.rotation, i);
+		assert_int_equal(vault_config_encode(&config, &written), 0);
+		assert_int_equal(vault_config_decode(written, strlen(written), &again), 0);
+		assert_int_equal(again.rotation, i);
+		assert_int_equal(vault_config_mac(&config, &keys, macs[i]), 0);
+		for (enum vault_rotation other = VAULT_NOT_ROTATING; other < i; other++)
+			assert_memory_not_equal(macs[i], macs[other], sizeof(macs[i]));
+		free(written);
+		free(json);
+	}
+}
+
 static void what_is_written_reads_back_the_same(void **state)
 {
 	static struct vault_config config, again;
@@ -92,6 +124,10 @@ static void every_refusal_says_why(void **state)
 		{ "\"version\":1", "\"version\":2", VAULT_TOO_NEW, "newer format" },
 		{ "\"min_reader\":1", "\"min_reader\":2", VAULT_TOO_NEW, "newer format" },
 		{ "\"flags\":[]", "\"flags\":[\"quantum\"]", VAULT_TOO_NEW, "feature" },
+		{ "\"flags\":[]", "\"flags\":[\"rotating\",\"quantum\"]", VAULT_TOO_NEW,
+		  "feature" },
+		{ "\"flags\":[]", "\"flags\":[\"rotating\",\"rotated\"]", VAULT_DAMAGED,
+		  "two flags" },
 		{ "\"flags\":[]", "\"flags\":{}", VAULT_DAMAGED, "mistyped" },
 		{ "\"flags\":[]", "\"flags\":[],\"x\":1", VAULT_DAMAGED, "unknown" },
 		{ "\"id\":\"00", "\"id\":\"0", VAULT_DAMAGED, "malformed id" },
@@ -352,6 +388,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_what_the_format_page_shows),
 		cmocka_unit_test(what_is_written_reads_back_the_same),
+		cmocka_unit_test(a_rotation_is_a_flag_and_changes_the_mac),
 		cmocka_unit_test(every_refusal_says_why),
 		cmocka_unit_test(bounds_themselves_are_accepted),
 		cmocka_unit_test(takes_32_slots_and_no_more),

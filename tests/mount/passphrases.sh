@@ -99,6 +99,41 @@ printf '#!/bin/sh\necho first-phrase\n' >"$work/ask"
 chmod +x "$work/ask"
 mounts_with "extpass=$work/ask" </dev/null
 
+step "a credential of systemd"
+mkdir "$work/credentials"
+cp "$passfile" "$work/credentials/vault"
+CREDENTIALS_DIRECTORY=$work/credentials mounts_with credential=vault </dev/null
+refused 'systemd passed none of that name' "$CRYPTFS_MOUNT" "$vault" "$mnt" -o credential=vault
+
+# agent ANSWER...: change the passphrase where there is no terminal, with a stand-in for systemd-ask-password
+# that gives these answers in turn, in a mount namespace of its own.
+agent() {
+	printf '%s\n' "$@" >"$work/answers"
+	: >"$work/asked"
+	# shellcheck disable=SC2016
+	setsid -w unshare --mount --propagation slave sh -c '
+		mount --bind "$0/agent" /usr/bin/systemd-ask-password && exec "$@"
+	' "$work" "$CRYPTFS" passwd --kdf-memory 64 --kdf-operations 3 --new-passfile "$passfile" "$vault" </dev/null
+}
+
+if as_root && [ -x /usr/bin/systemd-ask-password ] && unshare --mount true; then
+	step "the agent of the system, where there is no terminal"
+	cat >"$work/agent" <<-END
+		#!/bin/sh
+		echo "\$*" >>"$work/asked"
+		sed -n 1p "$work/answers"
+		sed -i 1d "$work/answers"
+	END
+	chmod 755 "$work/agent"
+	agent wrong-phrase first-phrase
+	same "how often it was asked" "$(grep -c -- '--id=cryptfs' "$work/asked")" 2
+	status=0
+	agent wrong-one wrong-two wrong-three first-phrase || status=$?
+	same "exit code after three wrong answers" "$status" 4
+	same "how often it was asked" "$(wc -l <"$work/asked")" 3
+	! grep -q -e first-phrase -e wrong "$work/asked" || fail "a passphrase is among its arguments"
+fi
+
 step "an empty passphrase is refused"
 : >"$work/empty"
 chmod 600 "$work/empty"

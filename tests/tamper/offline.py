@@ -23,10 +23,10 @@ class Died(Exception):
 class View:
     def __init__(self, program, top, suite):
         self.command = [program, top, suite]
-        self.start()
+        self.start("new")
 
-    def start(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
+    def start(self, *how):
+        self.process = subprocess.Popen([*self.command, *how], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.rest = b""
         self.noise = b""

@@ -3,7 +3,8 @@
  * view - a tree without FUSE, told line by line what to do: what tamper.py
  * makes its vaults with, and sees them through after each change.
  *
- *   view DIR SUITE     the tree below DIR, with keys that are always the same
+ *   view DIR SUITE [new]   the tree below DIR, with keys that are always the same;
+ *                          or make one of the empty directory DIR
  *
  * Every answer ends with a line "." or "! ERRNO".  A path has no blanks; sizes and
  * offsets are bytes; a SEED says which bytes, the same ones every time.
@@ -32,6 +33,7 @@
 #include <unistd.h>
 
 #include "engine/cipher.h"
+#include "fs/dirrec.h"
 #include "fs/links.h"
 #include "fs/special.h"
 #include "fs/tree.h"
@@ -522,7 +524,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(master); i++)
 		master[i] = (uint8_t)i;
 	store.keys = &keys;
-	root_fd = argc == 3 ? open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	root_fd = argc == 3 || argc == 4 ? open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (root_fd >= 0)
 		r = cipher_by_name(argv[2], &store.suite);
 	if (!r)
@@ -533,6 +535,8 @@ int main(int argc, char **argv)
 		r = engine_start(&options, &store.engine);
 	if (!r)
 		r = io_new(&store, &io);
+	if (!r && argc == 4)
+		r = dirrec_make_root(root_fd, &keys);
 	if (!r)
 		r = reopen(false);
 	if (r) {

@@ -389,6 +389,37 @@ static void renaming(void)
 	      !unlink("l") && !unlink("f"));
 }
 
+/* Who looked a name up opens what was there then, or what is there now: it was never missing. */
+static void opened_after_it_was_replaced(void)
+{
+	char path[32];
+	int seen;
+	int fd;
+
+	put("a", "content of a");
+	put("b", "content of b");
+	seen = check_open("b", O_PATH);
+	CHECK(snprintf(path, sizeof(path), "/proc/self/fd/%d", seen) > 0);
+	CHECK(!rename("a", "b"));
+	CHECK(stat_fd(seen).st_nlink == 0);
+	check_text(path, "content of b");
+	fd = check_open(path, O_RDWR);
+	CHECK(pwrite(fd, "C", 1, 0) == 1);
+	close(fd);
+	check_text(path, "Content of b");
+	check_text("b", "content of a");
+	close(seen);
+	/* One of two names. */
+	put("a", "new a");
+	CHECK(!link("b", "c"));
+	seen = check_open("b", O_PATH);
+	CHECK(snprintf(path, sizeof(path), "/proc/self/fd/%d", seen) > 0);
+	CHECK(!rename("a", "b"));
+	check_text(path, "content of a");
+	CHECK(!unlink("c") && !unlink("b"));
+	close(seen);
+}
+
 /* The name of what went away covers what is below, as overlayfs uses it. */
 static void whiteout(void)
 {
@@ -766,6 +797,7 @@ int main(int argc, char **argv)
 		{ "tmpfile", made_without_a_name },
 		{ "unlinked", unlinked },
 		{ "rename", renaming },
+		{ "replaced", opened_after_it_was_replaced },
 		{ "whiteout", whiteout },
 		{ "link", linking },
 		{ "times", times },
