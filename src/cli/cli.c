@@ -182,6 +182,45 @@ int cli_json(json_t *object)
 	return cli_flush();
 }
 
+/* ---- text ----------------------------------------------------------------- */
+
+void cli_print_escaped(const char *text)
+{
+	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+		if (*c == '\\')
+			(void)fputs("\\\\", stdout);
+		else if (iscntrl(*c))
+			printf("\\x%02x", *c);
+		else
+			(void)putchar(*c);
+	}
+}
+
+void cli_json_text(json_t *o, const char *name, const char *text)
+{
+	json_t *exact = json_string(text);
+	char key[32];
+	char *safe;
+	size_t n = strlen(text);
+
+	if (exact) {
+		json_object_set_new(o, name, exact);
+		return;
+	}
+	safe = malloc(2 * n + 1);
+	if (!safe)
+		return;
+	for (size_t i = 0; i < n; i++)
+		(void)snprintf(safe + 2 * i, 3, "%02x", (unsigned char)text[i]);
+	(void)snprintf(key, sizeof(key), "%s_hex", name);
+	json_object_set_new(o, key, json_string(safe));
+	for (size_t i = 0; i < n; i++)
+		safe[i] = text[i] & 0x80 ? '?' : text[i];
+	safe[n] = '\0';
+	json_object_set_new(o, name, json_string(safe));
+	free(safe);
+}
+
 /* ---- values ------------------------------------------------------------ */
 
 int cli_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value)
@@ -219,6 +258,14 @@ int cli_workers(const char *text, int *workers)
 	if (!status)
 		*workers = (int)n;
 	return status;
+}
+
+int cli_progress(const char *name, enum progress_style *style)
+{
+	if (!progress_by_name(name, style))
+		return STATUS_OK;
+	log_error("--progress %s: not one of bar, lines, json and none", name);
+	return STATUS_USAGE;
 }
 
 int cli_kdf_operations(const char *operations, struct vault_kdf *kdf)

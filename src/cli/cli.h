@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/progress.h"
 #include "fs/exitcode.h"
 #include "fs/vault.h"
 
@@ -39,6 +40,9 @@ extern const struct command cli_encrypt;
 extern const struct command cli_decrypt;
 extern const struct command cli_import;
 extern const struct command cli_export;
+extern const struct command cli_ls;
+extern const struct command cli_cat;
+extern const struct command cli_verify;
 
 enum {
 	/* What cli_option answers besides the values of the options. */
@@ -76,6 +80,15 @@ int cli_flush(void);
  */
 int cli_json(json_t *object);
 
+/* Print a name such that it can do nothing to a terminal: "\\" and "\x1b" for what could. */
+void cli_print_escaped(const char *text);
+
+/*
+ * Text that need not be UTF-8, as one member or two: to read (`name`), and exact where that
+ * is not the same (`name`_hex).
+ */
+void cli_json_text(json_t *o, const char *name, const char *text);
+
 /* A whole number in [min, max]: 0 and *value, or the exit status, said already. */
 int cli_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value);
 
@@ -85,6 +98,9 @@ int cli_kdf_operations(const char *operations, struct vault_kdf *kdf);
 
 /* --workers, auto or a number: 0, or the exit status, said already. */
 int cli_workers(const char *text, int *workers);
+
+/* --progress: 0 and *style, or the exit status, said already. */
+int cli_progress(const char *name, enum progress_style *style);
 
 /* The name in the NULL-ended list that is nearest to word; NULL if none is near. */
 const char *cli_nearest(const char *word, const char *const *names);

@@ -59,14 +59,6 @@ static int choose_processes(const char *text, struct request *q)
 	return cli_number("--processes", text, 0, ENGINE_MAX_WORKERS, &q->processes);
 }
 
-static int choose_progress(const char *name, struct request *q)
-{
-	if (!progress_by_name(name, &q->style))
-		return STATUS_OK;
-	log_error("--progress %s: not one of bar, lines, json and none", name);
-	return STATUS_USAGE;
-}
-
 static int apply(int option, const char *value, struct request *q)
 {
 	switch (option) {
@@ -111,7 +103,7 @@ static int apply(int option, const char *value, struct request *q)
 	case 'X':
 		return patterns_exclude(&q->patterns, value);
 	case 'g':
-		return choose_progress(value, q);
+		return cli_progress(value, &q->style);
 	case 'M':
 		return cli_number("--min-processes", value, 0, ENGINE_MAX_WORKERS,
 				  &q->min_processes);

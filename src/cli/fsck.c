@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* cryptfs fsck: check a vault that nobody uses, repair it, copy out of it. */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,6 +21,7 @@
 #include "engine/engine.h"
 #include "fs/check.h"
 #include "fs/quiet.h"
+#include "fs/replay.h"
 #include "fs/salvage.h"
 
 enum { MIN_THREADS = 2, MAX_THREADS = 16 };
@@ -48,6 +48,8 @@ struct run {
 	_Atomic uint64_t total;
 	atomic_bool survey_stop;
 	uint64_t n_told;
+	bool has_journal;
+	struct replay_pending *pending; /* without --repair: what it has */
 };
 
 /* ---- being told to stop ------------------------------------------------------- */
@@ -73,19 +75,6 @@ static void handle_signals(void)
 
 /* ---- telling --------------------------------------------------------------------- */
 
-/* A name on a terminal must not be able to do anything there. */
-static void print_escaped(const char *text)
-{
-	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-		if (*c == '\\')
-			(void)fputs("\\\\", stdout);
-		else if (iscntrl(*c))
-			printf("\\x%02x", *c);
-		else
-			(void)putchar(*c);
-	}
-}
-
 static const char *outcome_word(const struct check_finding *f)
 {
 	if (f->outcome == CHECK_REPAIRED)
@@ -103,13 +92,13 @@ static const char *outcome_word(const struct check_finding *f)
 static void print_finding(const struct check_finding *f)
 {
 	printf("%-8s  ", outcome_word(f));
-	print_escaped(*f->path ? f->path : ".");
+	cli_print_escaped(*f->path ? f->path : ".");
 	if (f->has_range)
 		printf(": bytes %" PRIu64 "-%" PRIu64, f->start, f->end - 1);
 	printf(": %s", check_kind_text(f->kind));
 	if (f->detail) {
 		printf(" (");
-		print_escaped(f->detail);
+		cli_print_escaped(f->detail);
 		printf(")");
 	}
 	if (f->outcome == CHECK_NOT_REPAIRED)
@@ -117,32 +106,6 @@ static void print_finding(const struct check_finding *f)
 	if (f->error)
 		printf(": %s", strerror(f->error));
 	(void)putchar('\n');
-}
-
-/* Text that need not be UTF-8 as two members: to read, and exact where that is not the same. */
-static void set_text(json_t *o, const char *name, const char *text)
-{
-	json_t *exact = json_string(text);
-	char key[32];
-	char *safe;
-	size_t n = strlen(text);
-
-	if (exact) {
-		json_object_set_new(o, name, exact);
-		return;
-	}
-	safe = malloc(2 * n + 1);
-	if (!safe)
-		return;
-	for (size_t i = 0; i < n; i++)
-		(void)snprintf(safe + 2 * i, 3, "%02x", (unsigned char)text[i]);
-	(void)snprintf(key, sizeof(key), "%s_hex", name);
-	json_object_set_new(o, key, json_string(safe));
-	for (size_t i = 0; i < n; i++)
-		safe[i] = text[i] & 0x80 ? '?' : text[i];
-	safe[n] = '\0';
-	json_object_set_new(o, name, json_string(safe));
-	free(safe);
 }
 
 static void print_finding_json(struct run *run, const struct check_finding *f)
@@ -154,10 +117,10 @@ static void print_finding_json(struct run *run, const struct check_finding *f)
 			      "text", check_kind_text(f->kind));
 	char *text;
 
-	set_text(o, "path", f->path);
-	set_text(o, "stored", f->stored);
+	cli_json_text(o, "path", f->path);
+	cli_json_text(o, "stored", f->stored);
 	if (f->detail)
-		set_text(o, "detail", f->detail);
+		cli_json_text(o, "detail", f->detail);
 	if (f->has_range) {
 		json_object_set_new(o, "start", json_integer((json_int_t)f->start));
 		json_object_set_new(o, "end", json_integer((json_int_t)f->end));
@@ -191,7 +154,7 @@ static void begin_json(const struct request *q)
 	char *text;
 
 	/* The document is written as it grows: nobody knows how long it gets. */
-	set_text(o, "vault", q->path);
+	cli_json_text(o, "vault", q->path);
 	text = json_dumps(o, JSON_COMPACT);
 	printf("{%.*s,\n  \"findings\": [", text ? (int)strlen(text) - 2 : 0, text ? text + 1 : "");
 	free(text);
@@ -318,6 +281,8 @@ static int check(const struct request *q, const struct check_options *options, s
 	if (q->json)
 		begin_json(q);
 	check_config(run->check, v);
+	if (run->has_journal)
+		check_journal(run->check);
 	start_progress(run);
 	r = check_tree(run->check, run->tree_fd);
 	stop_progress(run);
@@ -350,6 +315,29 @@ static int begin_salvage(const struct request *q, const struct vault *v, struct 
 	return r ? STATUS_SYSTEM : STATUS_OK;
 }
 
+/*
+ * What the journal holds counts before everything else that there is: without it, what
+ * a repair writes would make its records void.
+ */
+static int look_at_journal(struct run *run, const struct store *store, const struct vault *v)
+{
+	struct replay_result result = { 0 };
+	struct io *io = NULL;
+	int r = io_new(store, &io);
+
+	if (!r && store->read_only)
+		r = replay_pending_new(store, vault_fd(v), &run->pending);
+	else if (!r)
+		r = replay_vault(store, io, vault_fd(v), vault_tree_fd(v), &result);
+	io_free(io);
+	run->has_journal = run->pending || result.n_records;
+	if (!r)
+		return STATUS_OK;
+	log_error("cannot %s the vault's journal: %s", store->read_only ? "read" : "replay",
+		  strerror(-r));
+	return STATUS_SYSTEM;
+}
+
 /* The vault is unlocked. */
 static int look(const struct request *q, struct engine *engine, const struct vault *v)
 {
@@ -371,9 +359,12 @@ static int look(const struct request *q, struct engine *engine, const struct vau
 		log_warn("%s: xor is not encryption: its contents cannot be checked", q->path);
 	if (engine_watch(engine))
 		log_warn("workers that die will not be replaced");
-	status = begin_salvage(q, v, &options.salvage);
+	status = look_at_journal(&run, &store, v);
+	options.pending = run.pending;
+	if (!status)
+		status = begin_salvage(q, v, &options.salvage);
 	if (status)
-		return status;
+		goto out;
 	/* Without --repair nothing is to change, not even by having been looked at. */
 	run.tree_fd = q->repair ? fcntl(vault_tree_fd(v), F_DUPFD_CLOEXEC, 3)
 				: quiet_open(vault_tree_fd(v));
@@ -383,8 +374,10 @@ static int look(const struct request *q, struct engine *engine, const struct vau
 	} else {
 		status = check(q, &options, &run, v);
 	}
+out:
 	fdio_close(run.tree_fd);
 	salvage_free(options.salvage);
+	replay_pending_free(run.pending);
 	return status;
 }
 
@@ -535,6 +528,7 @@ const struct command cli_fsck = {
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --help             show this\n"
 		"\n"
 		"Exit status 0: nothing is damaged, or is any more; 8: damage remains.\n",

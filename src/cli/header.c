@@ -119,6 +119,7 @@ const struct command cli_header = {
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... the key NAME in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --help             show this\n",
 	.run = run,
 };

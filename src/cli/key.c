@@ -7,16 +7,19 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/secmem.h"
 #include "cli/cli.h"
 #include "cli/secrets.h"
 #include "cli/slots.h"
 #include "cli/strength.h"
+#include "fs/fido2.h"
 #include "fs/vault_config.h"
 
 struct request {
 	struct secrets secrets;
 	const char *label; /* NULL: what kind it is */
 	bool recovery;
+	const char *token; /* the device */
 };
 
 /* ---- add --------------------------------------------------------------- */
@@ -30,6 +33,9 @@ static int apply(int option, const char *value, struct request *q)
 			return STATUS_OK;
 		log_error("--label: not 1 to 63 bytes of text");
 		return STATUS_USAGE;
+	case 't':
+		q->token = value;
+		return STATUS_OK;
 	case 'r':
 		q->recovery = true;
 		return STATUS_OK;
@@ -55,19 +61,80 @@ static int add_given(struct vault *v, const char *path, const struct request *q)
 	return cli_flush();
 }
 
+/* A security key: the credential that it makes, and its secret. */
+struct token {
+	const char *device;
+	struct vault_token params;
+	uint8_t secret[FIDO2_SECRET_SIZE];
+};
+
+static int enroll(void *arg, const char *pin)
+{
+	struct token *t = arg;
+
+	return fido2_enroll(t->device, pin, &t->params);
+}
+
+static int ask_secret(void *arg, const char *pin)
+{
+	struct token *t = arg;
+
+	return fido2_secret(t->device, pin, &t->params, t->secret);
+}
+
+/* Touched twice: the secret cannot be had from the making of the credential. */
+static int add_token(struct vault *v, const char *path, const struct request *q)
+{
+	struct token *t = secmem_new(sizeof(*t));
+	struct vault_secret secret;
+	uint32_t id = 0;
+	int r;
+
+	if (!t)
+		return exitcode_report_vault("add a key to", path, -ENOMEM);
+	t->device = q->token;
+	log_info("touch the security key, and once more when it asks again");
+	r = passphrase_with_pin(enroll, t);
+	if (!r)
+		r = passphrase_with_pin(ask_secret, t);
+	if (r) {
+		log_error("cannot add a key to %s: %s", path, fido2_message(r));
+		r = STATUS_SYSTEM;
+	} else {
+		secret = (struct vault_secret){ t->secret, sizeof(t->secret), VAULT_FIDO2 };
+		r = vault_add_token(v, &secret, &t->params, q->label, &id);
+		if (r)
+			r = exitcode_report_vault("add a key to", path, r);
+	}
+	secmem_free(t);
+	if (r)
+		return r;
+	printf("added slot %u to %s, for this security key\n", (unsigned int)id, path);
+	return cli_flush();
+}
+
+static int add_any(struct vault *v, const char *path, const struct request *q)
+{
+	if (q->token)
+		return add_token(v, path, q);
+	return q->recovery ? secrets_add_recovery(v, path, q->label) : add_given(v, path, q);
+}
+
 static int add(const char *path, const struct request *q)
 {
 	struct vault *v;
 	int status;
 
-	if (q->recovery && !passphrase_is_asked(&q->secrets.new)) {
-		log_error("key add: --recovery makes its own key; no other new one can be given");
+	if ((q->recovery || q->token) &&
+	    (!passphrase_is_asked(&q->secrets.new) || (q->recovery && q->token))) {
+		log_error("key add: --%s makes its own key; no other new one can be given",
+			  q->recovery ? "recovery" : "new-fido2");
 		return STATUS_USAGE;
 	}
 	status = secrets_unlock(path, &q->secrets, &v);
 	if (status)
 		return status;
-	status = q->recovery ? secrets_add_recovery(v, path, q->label) : add_given(v, path, q);
+	status = add_any(v, path, q);
 	vault_close(v);
 	return status;
 }
@@ -79,6 +146,7 @@ static int run_add(const struct command *self, int argc, char **argv)
 		SECRETS_NEW,
 		{ "label", required_argument, NULL, 'l' },
 		{ "recovery", no_argument, NULL, 'r' },
+		{ "new-fido2", required_argument, NULL, 't' },
 		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
 		{ 0 },
 	};
@@ -249,8 +317,10 @@ const struct command cli_key = {
 		"  --keyfile FILE       ... all of FILE\n"
 		"  --keyring NAME       ... the key NAME in the kernel's keyrings\n"
 		"  --credential NAME    ... the systemd credential NAME\n"
+		"  --fido2 DEVICE       ... a security key; auto: that is there\n"
 		"  --new-passfile FILE, --new-extpass COMMAND, --new-keyfile FILE\n"
 		"                       the same for the one to add\n"
+		"  --new-fido2 DEVICE   add a security key (auto: the one that is there)\n"
 		"  --recovery           add twelve random words to write down, shown once\n"
 		"  --label TEXT         name of the new slot (default: what it is)\n"
 		"  --kdf-memory MIB     memory that one try of the new key costs, 64 to 4096\n"

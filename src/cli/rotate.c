@@ -20,6 +20,7 @@
 #include "fs/check.h"
 #include "fs/recrypt.h"
 #include "fs/vault_rotate.h"
+#include "fs/vault_tree.h"
 
 enum {
 	SLOTS = 2, /* one for reading, one for writing */
@@ -158,7 +159,7 @@ static int decide(const struct request *q, const struct vault *v,
 {
 	if (q->drops_others)
 		return STATUS_OK;
-	if (slot->kind != VAULT_KEYFILE && has_terminal())
+	if ((slot->kind == VAULT_PASSPHRASE || slot->kind == VAULT_RECOVERY) && has_terminal())
 		return ask_for(q, v, slot, k);
 	log_error("rotate: what of slot %u, \"%s\"? (give its key with --other-passfile or "
 		  "--other-keyfile, or let it go with --drop-others)",
@@ -248,12 +249,25 @@ static int copy_trees(struct run *run, const struct vault *v, const struct vault
 	return r;
 }
 
+/* What a dead mount left in the journal is a part of what is there. */
+static int replay(const struct run *run, const struct vault *v)
+{
+	struct store store = { .engine = run->engine, .keys = vault_keys(v) };
+	struct vault_info info;
+
+	vault_info(v, &info);
+	store.suite = info.suite;
+	return vault_tree_replay(run->q->path, v, &store);
+}
+
 static int copy(struct run *run, const struct vault *v, const struct vault *next)
 {
 	const char *path = run->q->path;
 	uint64_t n;
-	int r;
+	int r = replay(run, v);
 
+	if (r)
+		return r;
 	handle_signals();
 	survey(run, v);
 	r = copy_trees(run, v, next);
@@ -505,6 +519,7 @@ const struct command cli_rotate = {
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... the key NAME in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --other-passfile FILE, --other-keyfile FILE\n"
 		"                     another key that is to stay; once for each.  Those not\n"
 		"                     given are asked for on the terminal\n"

@@ -46,6 +46,8 @@ int secrets_apply(int option, const char *value, struct secrets *s)
 		return set(&s->old.keyring, value);
 	case 'D':
 		return set(&s->old.credential, value);
+	case 'T':
+		return set(&s->old.fido2, value);
 	case 'P':
 		return set(&s->new.passfile, value);
 	case 'E':

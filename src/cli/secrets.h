@@ -23,7 +23,8 @@ struct secrets {
 	{ "extpass", required_argument, NULL, 'e' }, \
 	{ "keyfile", required_argument, NULL, 'k' }, \
 	{ "keyring", required_argument, NULL, 'n' }, \
-	{ "credential", required_argument, NULL, 'D' }
+	{ "credential", required_argument, NULL, 'D' }, \
+	{ "fido2", required_argument, NULL, 'T' }
 #define SECRETS_NEW \
 	{ "new-passfile", required_argument, NULL, 'P' }, \
 	{ "new-extpass", required_argument, NULL, 'E' }, \

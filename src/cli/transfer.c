@@ -471,14 +471,6 @@ static int start(const struct request *q)
 
 /* ---- the command line ------------------------------------------------------- */
 
-static int choose_progress(const char *name, struct request *q)
-{
-	if (!progress_by_name(name, &q->style))
-		return STATUS_OK;
-	log_error("--progress %s: not one of bar, lines, json and none", name);
-	return STATUS_USAGE;
-}
-
 static int choose_shard(const char *text, struct request *q)
 {
 	const char *slash = strchr(text, '/');
@@ -517,7 +509,7 @@ static int apply(int option, const char *value, struct request *q)
 	case 's':
 		return choose_shard(value, q);
 	case 'g':
-		return choose_progress(value, q);
+		return cli_progress(value, &q->style);
 	case 'q':
 		q->style = PROGRESS_NONE;
 		return STATUS_OK;
@@ -533,6 +525,12 @@ static int take_operands(struct request *q, int argc, char **operands)
 	if (argc < n_least) {
 		log_error("%s: too few operands (see cryptfs %s --help)", q->self->name,
 			  q->self->name);
+		return STATUS_USAGE;
+	}
+	if (q->n_shards && q->force) {
+		log_error(
+			"import: --shard and --force exclude each other: nothing may be taken away "
+			"beside others");
 		return STATUS_USAGE;
 	}
 	if (q->exports && argc > 2) {
@@ -614,14 +612,12 @@ const struct command cli_import = {
 	.summary = "copy files into a vault, without a mount",
 	.help = "usage: cryptfs import [OPTIONS] SRC... VAULT[:PATH]\n"
 		"\n"
-		"Copy files and directories into the directory PATH of a vault that is not "
-		"mounted,\n"
-		"with all they have.  SRC/ stands for what is in SRC.  A file is there when it is\n"
-		"complete; what fails is told, and the others go on.\n"
+		"Copy files and directories into the directory PATH of a vault that is not\n"
+		"mounted, with all they have.  SRC/ stands for what is in SRC.  A file is there\n"
+		"when it is complete; what fails is told, and the others go on.\n"
 		"\n"
-		"  --force            replace what is there; --resume: skip what is there with "
-		"the\n"
-		"                     same size and time\n"
+		"  --force            replace what is there; --resume: skip what is there with\n"
+		"                     the same size and time\n"
 		"  --files-from FILE  import what the lines of FILE name, too (-: stdin), as\n"
 		"                     PATH/line; -0, --null: they end with zeros\n"
 		"  --include PATTERN  only files like that; --exclude PATTERN: none like that\n"
@@ -632,6 +628,8 @@ const struct command cli_import = {
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --help             show this\n",
 	.shorts = "0",
 	.run = run_import,
@@ -642,15 +640,12 @@ const struct command cli_export = {
 	.summary = "copy files out of a vault, without a mount",
 	.help = "usage: cryptfs export [OPTIONS] VAULT[:PATH] DEST\n"
 		"\n"
-		"Copy what is in PATH of a vault that is not mounted into the directory DEST, "
-		"with\n"
-		"all it has; or a file to DEST.  A file is there when it is complete; what fails "
-		"is\n"
-		"told, and the others go on.\n"
+		"Copy what is in PATH of a vault that is not mounted into the directory DEST,\n"
+		"with all it has; or a file to DEST.  A file is there when it is complete; what\n"
+		"fails is told, and the others go on.\n"
 		"\n"
-		"  --force            replace what is there; --resume: skip what is there with "
-		"the\n"
-		"                     same size and time\n"
+		"  --force            replace what is there; --resume: skip what is there with\n"
+		"                     the same size and time\n"
 		"  --include PATTERN  only files like that; --exclude PATTERN: none like that\n"
 		"  --progress HOW     bar (on terminals), lines, json or none; --quiet: none\n"
 		"  --workers N        processes that decrypt: 0 to 64, or auto (default)\n"
@@ -658,6 +653,8 @@ const struct command cli_export = {
 		"  --extpass COMMAND  ... the first line that this shell command prints\n"
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
+		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --help             show this\n",
 	.run = run_export,
 };

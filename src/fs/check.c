@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/fdio.h"
+#include "fs/journal.h"
 #include "fs/vault_files.h"
 
 int check_new(const struct check_options *options, struct check **out)
@@ -215,6 +216,13 @@ void check_config(struct check *c, const struct vault *v)
 	if (c->options.repair)
 		what.repair = repair_remove(vault_fd(v), temporary);
 	tell(c, CHECK_TEMPORARY, temporary, temporary, &what);
+}
+
+void check_journal(struct check *c)
+{
+	const struct check_what what = { .tried = c->options.repair };
+
+	tell(c, CHECK_JOURNAL, JOURNAL_FILE, JOURNAL_FILE, &what);
 }
 
 /* ---- directories on the way ---------------------------------------------- */

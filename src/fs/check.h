@@ -42,6 +42,7 @@ enum check_kind {
 	CHECK_TWO_PLACES,
 	CHECK_CONFIG_MISSING,
 	CHECK_CONFIG_OTHER,
+	CHECK_JOURNAL,
 	/* damage that can be repaired */
 	CHECK_CONFIG_DAMAGED,
 	CHECK_RECORD_DAMAGED,
@@ -112,11 +113,14 @@ struct check_counts {
 
 struct salvage;
 
+struct replay_pending;
+
 struct check_options {
 	const struct store *store;
 	bool repair; /* needs the vault's exclusive lock */
 	uint32_t threads;
 	const char *subpath;	 /* plain: only this and what is below it; or NULL */
+	const struct replay_pending *pending; /* what the journal has; or NULL: all is in place */
 	struct salvage *salvage; /* copy everything there; or NULL */
 	const atomic_bool *stop; /* set by anybody: end soon */
 	/* Called by one thread at a time. */
@@ -131,6 +135,9 @@ void check_free(struct check *c);
 
 /* The two copies of the configuration, after vault_unlock. */
 void check_config(struct check *c, const struct vault *v);
+
+/* A journal was not empty; with repair it was put in place. */
+void check_journal(struct check *c);
 
 /* The tree below root_fd: 0, -ENOENT for a subpath that is not there, or -errno. */
 int check_tree(struct check *c, int root_fd);

@@ -135,11 +135,12 @@ static APART int judge_record(struct check *c, struct check_dir *dir)
 	uint8_t binding[FORMAT_BINDING_SIZE];
 	struct format_dir_record record;
 	struct dirrec_copies copies;
-	int r = dirrec_inspect(dir->fd, c->keys, &copies, &record);
+	int r;
 
+	binding_of(c, dir, binding);
+	r = dirrec_inspect(dir->fd, c->keys, dir->named ? binding : NULL, &copies, &record);
 	if (r < 0)
 		return trouble(c, dir, NULL, -r);
-	binding_of(c, dir, binding);
 	if (r) {
 		judge_lost(c, dir, &copies);
 		return 0;

@@ -19,6 +19,7 @@
 #include "base/fdio.h"
 #include "fs/backing.h"
 #include "fs/check_ranges.h"
+#include "fs/replay.h"
 
 enum {
 	MAX_WAITING = 64, /* files on the list */
@@ -119,6 +120,16 @@ static void judge_place(struct check *c, struct job *job)
 		tell(c, job, CHECK_DUPLICATE);
 }
 
+/* Why a block (or JOURNAL_SMALL) does not open. */
+static enum check_kind why_bad(const struct check *c, const struct job *job, uint64_t block)
+{
+	if (!(job->state.flags & FORMAT_DIRTY))
+		return CHECK_FORGED;
+	return replay_is_pending(c->options.pending, file_id(job->file), job->state.sequence, block)
+		       ? CHECK_JOURNAL
+		       : CHECK_TORN;
+}
+
 /* What is wrong with the frame; what of it has a range is told at the end. */
 static void judge_frame(struct check *c, struct job *job)
 {
@@ -132,7 +143,8 @@ static void judge_frame(struct check *c, struct job *job)
 		return; /* its blocks will say */
 	if (s->is_small && (dirty || !small)) {
 		/* Neither of its headers opens what is there, or it was in blocks. */
-		r = check_ranges_add(&job->bad, 0, longest, dirty ? CHECK_TORN : CHECK_CUT);
+		r = check_ranges_add(&job->bad, 0, longest,
+				     dirty ? why_bad(c, job, JOURNAL_SMALL) : CHECK_CUT);
 		job->at = s->length;
 	} else if (s->length < s->sealed) {
 		r = check_ranges_add(&job->bad, s->length, s->sealed, CHECK_CUT);
@@ -214,7 +226,6 @@ static bool take_piece(struct check *c, struct job *job, uint64_t *at, size_t *s
 static int read_blocks(struct check_jobs *jobs, struct io *io, struct job *job, uint64_t at,
 		       size_t size, struct check_ranges *bad)
 {
-	bool dirty = job->state.flags & FORMAT_DIRTY;
 	uint64_t end = at + size;
 	int r = 0;
 
@@ -230,7 +241,8 @@ static int read_blocks(struct check_jobs *jobs, struct io *io, struct job *job, 
 		else if (got == -EIO)
 			r = check_ranges_add(bad, at, at + left, CHECK_UNREADABLE);
 		else if (got >= 0)
-			r = check_ranges_add(bad, at, at + left, dirty ? CHECK_TORN : CHECK_FORGED);
+			r = check_ranges_add(bad, at, at + left,
+					     why_bad(jobs->c, job, at / FORMAT_BLOCK_SIZE));
 		else
 			r = got;
 	}
@@ -249,7 +261,9 @@ static int read_small(struct check_jobs *jobs, struct io *io, struct job *job,
 	if (!r && done == size)
 		salvage_write(jobs->c, &job->copy, data, size, 0);
 	else if (r >= 0 || r == -EIO)
-		return check_ranges_add(bad, 0, size, r < 0 ? CHECK_UNREADABLE : CHECK_FORGED);
+		return check_ranges_add(bad, 0, size,
+					r < 0 ? CHECK_UNREADABLE
+					      : why_bad(jobs->c, job, JOURNAL_SMALL));
 	return r < 0 ? r : 0;
 }
 

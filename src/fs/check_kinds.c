@@ -31,6 +31,8 @@ static const struct kind kinds[] = {
 				   "this copy of the configuration is missing" },
 	[CHECK_CONFIG_OTHER] = { CHECK_LEFTOVER, "config-other",
 				 "this copy of the configuration is of another time" },
+	[CHECK_JOURNAL] = { CHECK_LEFTOVER, "journal",
+			    "holds changes that are not in place yet (mount it, or use --repair)" },
 	[CHECK_CONFIG_DAMAGED] = { CHECK_DAMAGE, "config-damaged",
 				   "this copy of the configuration does not authenticate" },
 	[CHECK_RECORD_DAMAGED] = { CHECK_DAMAGE, "record-damaged",

@@ -98,15 +98,27 @@ static int have_dir(struct side_hand *h, const struct side_node *dir, const char
 	return r;
 }
 
-/* Its own mode keeps its owner out; it comes back when the directory is left. */
-static int open_up(struct copy *c, struct side_hand *h, const struct side_node *node)
+static int set_mode(struct side_hand *h, const struct side_node *node)
 {
 	struct stat st = node->st;
 
-	if (c->privileged || (st.st_mode & MODE_NEEDED) == MODE_NEEDED)
-		return 0;
 	st.st_mode |= MODE_NEEDED;
 	return side_set(h, node, &st, TREE_SET_MODE);
+}
+
+/* Its own mode keeps its owner out; it comes back when the directory is left. */
+static int open_up(const struct copy *c, struct side_hand *h, const struct side_node *node)
+{
+	bool may = c->privileged || (node->st.st_mode & MODE_NEEDED) == MODE_NEEDED;
+
+	return may ? 0 : set_mode(h, node);
+}
+
+/* The import of another shard may have left it, with such a mode: once each. */
+static bool is_open_again(const struct copy *c, struct side_hand *h, const struct side_node *dir,
+			  uint32_t *tries)
+{
+	return !c->privileged && (*tries)++ < c->rules.n_shards && !set_mode(h, dir);
 }
 
 /* The directory at place, and those above it. */
@@ -134,18 +146,27 @@ static int have_path(struct side_hand *h, const char *place, struct side_node *n
 	return r;
 }
 
+static int have_its_place(struct copy *c, struct side_hand *h, struct crawl_dir *dir)
+{
+	uint32_t tries = 0;
+	int r;
+
+	if (dir->is_above)
+		return have_path(h, dir->place, &dir->to);
+	if (!*dir->name)
+		return side_find_path(h, "", &dir->to);
+	do {
+		r = have_dir(h, &dir->parent->to, dir->name, &dir->to);
+	} while (r == -EACCES && is_open_again(c, h, &dir->parent->to, &tries));
+	return r;
+}
+
 static bool enter(void *arg, struct crawl_hand *h, struct crawl_dir *dir)
 {
 	struct copy *c = arg;
 	const struct copy_about about = { dir, NULL };
-	int r;
+	int r = have_its_place(c, &h->to, dir);
 
-	if (dir->is_above)
-		r = have_path(&h->to, dir->place, &dir->to);
-	else if (*dir->name)
-		r = have_dir(&h->to, &dir->parent->to, dir->name, &dir->to);
-	else
-		r = side_find_path(&h->to, "", &dir->to);
 	if (!r && !S_ISDIR(dir->to.st.st_mode))
 		r = -ENOTDIR;
 	if (!r)
@@ -208,6 +229,15 @@ static bool is_same(struct crawl_hand *h, const struct side_node *from,
 	return a->st_rdev == b->st_rdev;
 }
 
+/* What looks the same may be what a run that died had not brought to disk. */
+static int look_at_same(struct crawl_hand *h, struct side_node *node, enum there *there)
+{
+	int r = S_ISREG(node->st.st_mode) ? side_is_suspect(&h->to, node) : 0;
+
+	*there = r ? THERE_REPLACED : THERE_SAME; /* also if it is damaged */
+	return r < 0 && r != -EBADMSG ? r : 0;
+}
+
 /* 0 and what is there (held only if it is the same), -EEXIST, -EISDIR or another -errno. */
 static int look(struct copy *c, struct crawl_hand *h, const struct crawl_item *item,
 		enum there *there, struct side_node *node)
@@ -217,17 +247,16 @@ static int look(struct copy *c, struct crawl_hand *h, const struct crawl_item *i
 	*there = THERE_NOTHING;
 	if (r)
 		return r == -ENOENT ? 0 : r;
-	if (S_ISDIR(node->st.st_mode)) {
+	if (S_ISDIR(node->st.st_mode))
 		r = -EISDIR;
-	} else if (c->rules.resumes && is_same(h, &item->from, node)) {
-		*there = THERE_SAME;
-		return 0;
-	} else if (c->rules.replaces) {
+	else if (c->rules.resumes && is_same(h, &item->from, node))
+		r = look_at_same(h, node, there);
+	else if (c->rules.replaces)
 		*there = THERE_REPLACED;
-	} else {
+	else
 		r = -EEXIST;
-	}
-	side_drop(&h->to, node);
+	if (r || *there != THERE_SAME)
+		side_drop(&h->to, node);
 	return r;
 }
 
@@ -327,7 +356,7 @@ static void count_size(struct copy *c, const struct crawl_item *item)
 		atomic_fetch_add(&c->rules.counts->sized, (uint64_t)item->from.st.st_size);
 }
 
-static struct result copy_item(struct copy *c, struct crawl_hand *h, struct crawl_item *item)
+static struct result copy_once(struct copy *c, struct crawl_hand *h, struct crawl_item *item)
 {
 	const struct copy_about about = { item->dir, item->name };
 	struct side_node node;
@@ -350,6 +379,18 @@ static struct result copy_item(struct copy *c, struct crawl_hand *h, struct craw
 			result.error = copy_dress(c, h, &about, &item->from, &node);
 		side_drop(&h->to, &node);
 	}
+	return result;
+}
+
+static struct result copy_item(struct copy *c, struct crawl_hand *h, struct crawl_item *item)
+{
+	struct result result;
+	uint32_t tries = 0;
+
+	do {
+		result = copy_once(c, h, item);
+	} while (result.error == -EACCES && !result.is_source &&
+		 is_open_again(c, &h->to, &item->dir->to, &tries));
 	return result;
 }
 
@@ -377,20 +418,22 @@ static int replace_by_link(struct copy *c, struct crawl_hand *h, const struct cr
 	struct side_node first;
 	struct side_node node;
 	bool is_it;
+	bool may;
 	int r = side_find_path(&h->to, place, &first);
 
 	if (r)
 		return r;
 	r = side_find(&h->to, &item->dir->to, item->name, &node);
 	is_it = !r && node.st.st_ino == first.st.st_ino && node.st.st_dev == first.st.st_dev;
+	may = c->rules.replaces || (c->rules.resumes && !r && is_same(h, &item->from, &node));
 	side_drop(&h->to, &first);
 	side_drop(&h->to, &node);
+	if (!may)
+		return -EEXIST;
 	if (is_it) {
 		atomic_fetch_add(&c->rules.counts->skipped, 1);
-		return c->rules.resumes || c->rules.replaces ? 0 : -EEXIST;
+		return 0;
 	}
-	if (!c->rules.replaces)
-		return -EEXIST;
 	r = newfile_temporary_name(name);
 	if (!r)
 		r = make_link(h, item, place, name);

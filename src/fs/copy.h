@@ -44,9 +44,13 @@ struct copy_counts {
 struct copy_rules {
 	struct side *from;
 	struct side *to;
-	uint32_t n_hands;  /* threads; in a vault each takes a slot of the engine */
-	bool replaces;	   /* what is there and no directory */
-	bool resumes;	   /* leave alone what is there with the same size and time */
+	uint32_t n_hands; /* threads; in a vault each takes a slot of the engine */
+	bool replaces;	  /* what is there and no directory */
+	/*
+	 * Leave alone what is there with the same size and time; but what a run that
+	 * died may not have brought to disk is made anew.
+	 */
+	bool resumes;
 	uint32_t shard;	   /* of n_shards, from 0: only what falls to it, but all directories */
 	uint32_t n_shards; /* 0: everything */
 	dev_t skip_dev;	   /* a directory that is not entered; 0, 0: none */

@@ -68,6 +68,15 @@ static void copy_one(struct copy *c, struct crawl_hand *h, const struct copy_abo
 	ssize_t n = get(&h->from, from, name, &value);
 	int r = n < 0 ? (int)n : side_setxattr(&h->to, node, name, value, (size_t)n);
 
+	/* The import of another shard may have left the directory meanwhile: once each. */
+	for (uint32_t i = 0; i < c->rules.n_shards && r == -EACCES && n >= 0; i++) {
+		struct stat st = node->st;
+
+		st.st_mode |= 0700;
+		r = side_set(&h->to, node, &st, TREE_SET_MODE);
+		if (!r)
+			r = side_setxattr(&h->to, node, name, value, (size_t)n);
+	}
 	free(value);
 	/* It went away meanwhile, or is of a kind that cannot be had there. */
 	if (r == -ENODATA ||

@@ -151,7 +151,15 @@ static int choose(int file, int xattr, const struct format_dir_record *second,
 	return file == DIRREC_DAMAGED || xattr == DIRREC_DAMAGED ? DIRREC_DAMAGED : DIRREC_MISSING;
 }
 
-static int read_both(int dirfd, int self, const struct keyring *keys, struct dirrec_copies *copies,
+static bool names_place(const struct format_dir_record *record,
+			const uint8_t binding[FORMAT_BINDING_SIZE])
+{
+	return !memcmp(record->bindings[0], binding, FORMAT_BINDING_SIZE) ||
+	       !memcmp(record->bindings[1], binding, FORMAT_BINDING_SIZE);
+}
+
+static int read_both(int dirfd, int self, const struct keyring *keys,
+		     const uint8_t here[FORMAT_BINDING_SIZE], struct dirrec_copies *copies,
 		     struct format_dir_record *record)
 {
 	struct format_dir_record second;
@@ -163,14 +171,17 @@ static int read_both(int dirfd, int self, const struct keyring *keys, struct dir
 	copies->conflict = copies->file == 0 && copies->xattr == 0 && r;
 	copies->differ = copies->file == 0 && copies->xattr == 0 &&
 			 memcmp(record, &second, sizeof(second)) != 0;
+	if (r == 0 && here && copies->xattr == 0 && !names_place(record, here) &&
+	    names_place(&second, here))
+		*record = second;
 	return r;
 }
 
-int dirrec_inspect(int dirfd, const struct keyring *keys, struct dirrec_copies *copies,
-		   struct format_dir_record *record)
+int dirrec_inspect(int dirfd, const struct keyring *keys, const uint8_t here[FORMAT_BINDING_SIZE],
+		   struct dirrec_copies *copies, struct format_dir_record *record)
 {
 	int self = fdio_open_dir(dirfd);
-	int r = read_both(dirfd, self, keys, copies, record);
+	int r = read_both(dirfd, self, keys, here, copies, record);
 
 	fdio_close(self);
 	return r;
@@ -179,10 +190,16 @@ int dirrec_inspect(int dirfd, const struct keyring *keys, struct dirrec_copies *
 int dirrec_read(int dirfd, const struct keyring *keys, bool read_only,
 		struct format_dir_record *record)
 {
+	return dirrec_read_at(dirfd, keys, read_only, NULL, record);
+}
+
+int dirrec_read_at(int dirfd, const struct keyring *keys, bool read_only,
+		   const uint8_t here[FORMAT_BINDING_SIZE], struct format_dir_record *record)
+{
 	int self = fdio_open_dir(dirfd);
 	struct dirrec_copies copies;
 	struct format_dir_record found;
-	int r = read_both(dirfd, self, keys, &copies, &found);
+	int r = read_both(dirfd, self, keys, here, &copies, &found);
 
 	if (r == 0) {
 		*record = found;

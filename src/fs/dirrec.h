@@ -27,7 +27,8 @@ enum {
 
 /*
  * Read a directory's record, repairing a missing or damaged copy from the
- * other unless read_only: 0, DIRREC_MISSING, DIRREC_DAMAGED or -errno.
+ * other unless read_only: 0, DIRREC_MISSING, DIRREC_DAMAGED or -errno.  A file
+ * copy that is empty or all zeros was never written and is missing.
  */
 int dirrec_read(int dirfd, const struct keyring *keys, bool read_only,
 		struct format_dir_record *record);
@@ -41,9 +42,18 @@ struct dirrec_copies {
 	bool conflict;		/* and speak of different directories */
 };
 
-/* As dirrec_read with read_only; copies tells how it came to its answer. */
-int dirrec_inspect(int dirfd, const struct keyring *keys, struct dirrec_copies *copies,
-		   struct format_dir_record *record);
+/*
+ * The same for a directory found where its binding is `here`: of two good copies
+ * the one that says so.  After a power failure the file copy may be older or newer
+ * than the name (it is data), the attribute is not; a file copy alone that says
+ * something else counts as none.
+ */
+int dirrec_read_at(int dirfd, const struct keyring *keys, bool read_only,
+		   const uint8_t here[FORMAT_BINDING_SIZE], struct format_dir_record *record);
+
+/* As dirrec_read_at with read_only; here may be NULL; copies tells how it came to its answer. */
+int dirrec_inspect(int dirfd, const struct keyring *keys, const uint8_t here[FORMAT_BINDING_SIZE],
+		   struct dirrec_copies *copies, struct format_dir_record *record);
 
 /*
  * Write both copies: a new one with O_EXCL, an existing one by overwriting it

@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/fdio.h"
 #include "base/secmem.h"
+#include "fs/place.h"
 
 static bool is_xor(const struct file *f)
 {
@@ -50,6 +51,7 @@ void file_close(struct file *f)
 	if (!f)
 		return;
 	tags_free(f->tags);
+	free(f->moved);
 	fdio_close(f->fd);
 	pthread_rwlock_destroy(&f->lock);
 	secmem_wipe(f, sizeof(*f));
@@ -91,6 +93,7 @@ int file_create(const struct store *store, struct io *io, int fd,
 	}
 	f->header.flags = FORMAT_DIRTY | FORMAT_SMALL;
 	f->small = true;
+	f->in_place = f->touched = 1;
 	memcpy(f->header.bindings[0], binding, FORMAT_BINDING_SIZE);
 	r = draw_id(f->header.id);
 	if (!r)
@@ -117,16 +120,25 @@ int file_load(struct file *f, struct io *io)
 	return is_xor(f) ? load_xor(f) : header_load(f, io);
 }
 
-int file_open(const struct store *store, struct io *io, int fd, bool writable, bool trusted,
-	      struct file **out)
+void file_load_place(struct file *f)
 {
-	struct file *f = file_new(store, fd, writable);
-	int r;
+	struct place_record place;
 
-	*out = NULL;
-	if (!f)
-		return -ENOMEM;
-	r = file_load(f, io);
+	if (is_xor(f) || f->header.flags & FORMAT_MULTI ||
+	    place_read(f->fd, f->store->keys, f->header.id, &place) ||
+	    place.sequence < f->last_sequence)
+		return;
+	memcpy(f->header.bindings, place.bindings, sizeof(place.bindings));
+	if (bytes_are_zero(place.bindings, sizeof(place.bindings)))
+		f->header.flags |= FORMAT_MULTI;
+	f->rebound = true;
+}
+
+/* Closes f on failure. */
+static int open_new(struct file *f, struct io *io, bool trusted, struct file **out)
+{
+	int r = file_load(f, io);
+
 	if (r) {
 		file_close(f);
 		return r;
@@ -134,9 +146,32 @@ int file_open(const struct store *store, struct io *io, int fd, bool writable, b
 	if (trusted)
 		f->suspect = false;
 	/* A mount died between a rename and its settling. */
-	f->rebound = !bytes_are_zero(f->header.bindings[1], FORMAT_BINDING_SIZE);
+	f->rebound = f->rebound || !bytes_are_zero(f->header.bindings[1], FORMAT_BINDING_SIZE);
+	file_load_place(f);
+	f->durable = f->small ? f->length > 0 : blocks_of(f->length);
+	f->in_place = f->touched = 1; /* who knows */
 	*out = f;
 	return 0;
+}
+
+int file_open(const struct store *store, struct io *io, int fd, bool writable, bool trusted,
+	      struct file **out)
+{
+	struct file *f = file_new(store, fd, writable);
+
+	*out = NULL;
+	return f ? open_new(f, io, trusted, out) : -ENOMEM;
+}
+
+int file_open_to_replay(const struct store *store, struct io *io, int fd, struct file **out)
+{
+	struct file *f = file_new(store, fd, true);
+
+	*out = NULL;
+	if (!f)
+		return -ENOMEM;
+	f->as_it_is = true;
+	return open_new(f, io, false, out);
 }
 
 void file_upgrade(struct file *f, int fd)
@@ -228,20 +263,48 @@ static int finish_change(struct file *f, struct io *io)
 	return 0;
 }
 
+/* Small content is all at risk, whatever of it is changed. */
+static bool needs_journal(const struct file *f, uint64_t offset, size_t size)
+{
+	if (f->may_journal || !f->store->journal)
+		return false;
+	return f->small ? moved_at_risk(f, 0) : blocks_need_journal(f, offset, size);
+}
+
+/* A change of content in blocks failed: as it was, as far as that can be done. */
+static void undo(struct file *f, struct io *io, uint64_t length, const struct moved *tail)
+{
+	if (f->small)
+		return;
+	moved_undo(f, tail);
+	blocks_undo(f, io, length);
+	if (f->stale)
+		(void)moved_leave(f, io); /* else before the next change */
+}
+
 static int write_sealed(struct file *f, struct io *io, uint64_t offset, size_t size, uint64_t *bad)
 {
+	const struct moved tail = moved_tail(f);
 	uint64_t old = f->length;
-	int r = finish_change(f, io);
+	int r = needs_journal(f, offset, size) ? FILE_JOURNAL : finish_change(f, io);
 
+	if (r == FILE_JOURNAL)
+		return r;
 	if (!r && f->small && offset + size <= FORMAT_SMALL_MAX)
 		return small_write(f, io, offset, size);
 	if (!r && f->small)
 		r = small_grow(f, io);
 	if (!r)
 		r = blocks_write(f, io, offset, size, bad);
-	if (r && !f->small)
-		blocks_undo(f, io, old);
+	if (r)
+		undo(f, io, old, &tail);
 	return r;
+}
+
+static int write_xor(struct file *f, struct io *io, uint64_t offset, size_t size)
+{
+	f->in_place++;
+	return xor_write(f, io, offset, size);
 }
 
 int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool append,
@@ -261,7 +324,7 @@ int file_write(struct file *f, struct io *io, uint64_t offset, size_t size, bool
 	else if (offset > FORMAT_MAX_LENGTH - size)
 		r = -EFBIG;
 	else if (is_xor(f))
-		r = xor_write(f, io, offset, size);
+		r = write_xor(f, io, offset, size);
 	else
 		r = write_sealed(f, io, offset, size, bad);
 	pthread_rwlock_unlock(&f->lock);
@@ -279,9 +342,13 @@ static int touch(struct file *f)
 
 static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 {
+	const struct moved tail = moved_tail(f);
 	uint64_t old = f->length;
-	int r = finish_change(f, io);
+	int r;
 
+	if (length && length != f->length && needs_journal(f, length, length < f->length))
+		return FILE_JOURNAL;
+	r = finish_change(f, io);
 	if (r)
 		return r;
 	if (length == f->length)
@@ -293,9 +360,15 @@ static int resize_sealed(struct file *f, struct io *io, uint64_t length, uint64_
 	if (!r)
 		r = length > f->length ? blocks_extend(f, io, length, bad)
 				       : blocks_cut(f, io, length, bad);
-	if (r && !f->small)
-		blocks_undo(f, io, old);
+	if (r)
+		undo(f, io, old, &tail);
 	return r;
+}
+
+static int resize_xor(struct file *f, struct io *io, uint64_t length)
+{
+	f->in_place++;
+	return xor_resize(f, io, length);
 }
 
 int file_truncate(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
@@ -310,7 +383,7 @@ int file_truncate(struct file *f, struct io *io, uint64_t length, uint64_t *bad)
 	else if (length > FORMAT_MAX_LENGTH)
 		r = -EFBIG;
 	else if (is_xor(f))
-		r = xor_resize(f, io, length);
+		r = resize_xor(f, io, length);
 	else
 		r = resize_sealed(f, io, length, bad);
 	pthread_rwlock_unlock(&f->lock);
@@ -365,6 +438,11 @@ int file_allocate(struct file *f, struct io *io, const struct file_range *range,
 		r = -EINVAL;
 	else if (range->size > FORMAT_MAX_LENGTH || range->offset > FORMAT_MAX_LENGTH - range->size)
 		r = -EFBIG;
+	else if (!f->may_journal && moved_at_risk(f, 0) &&
+		 (range->kind != FILE_RESERVE || range->extend))
+		r = FILE_JOURNAL;
+	else
+		r = moved_settle(f); /* what is a hole in place must be one */
 	if (!r && range->kind != FILE_RESERVE)
 		r = zero(f, io, range->offset, end, bad);
 	if (!r && range->kind != FILE_PUNCH) {
@@ -383,25 +461,71 @@ int file_allocate(struct file *f, struct io *io, const struct file_range *range,
 
 int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found)
 {
-	int r = 0;
+	int r;
 
-	pthread_rwlock_rdlock(&f->lock);
+	pthread_rwlock_wrlock(&f->lock);
+	r = moved_settle(f); /* what is a hole in place must be one */
+	if (r)
+		goto out;
 	if (offset >= f->length)
 		r = -ENXIO;
 	else if (is_xor(f) || f->small || !(f->header.flags & FORMAT_HAS_HOLES))
 		*found = hole ? f->length : offset;
 	else
 		r = holes_seek(f, offset, hole, found);
+out:
 	pthread_rwlock_unlock(&f->lock);
 	return r;
 }
 
+static void set_synced(struct file *f, uint64_t in_place, uint64_t touched)
+{
+	pthread_rwlock_wrlock(&f->lock);
+	if (f->in_place_synced < in_place)
+		f->in_place_synced = in_place;
+	if (f->touched_synced < touched)
+		f->touched_synced = touched;
+	pthread_rwlock_unlock(&f->lock);
+}
+
+void file_checkpoint_done(struct file *f, uint64_t in_place)
+{
+	set_synced(f, in_place, 0);
+}
+
+/* A file whose changes are all in the journal needs no sync of its own. */
 int file_sync(struct file *f, bool data_only)
 {
+	uint64_t in_place;
+	uint64_t touched;
+	bool behind;
+	bool moved;
+	bool stale;
+
+	/* What is there now must not be put at risk any more, even before this returns. */
+	pthread_rwlock_wrlock(&f->lock);
+	f->durable = f->small ? f->length > 0 : blocks_of(f->length);
+	in_place = f->in_place;
+	touched = data_only ? 0 : f->touched;
+	behind = f->in_place_synced < in_place || f->touched_synced < touched;
+	moved = f->n_moved;
+	stale = f->stale;
+	pthread_rwlock_unlock(&f->lock);
+	if (stale)
+		return -EIO; /* a change that failed might come back */
 	/* DIRTY stays: the next write needs no barrier then (settling clears it). */
-	if (data_only ? fdatasync(f->fd) : fsync(f->fd))
+	if (behind && (data_only ? fdatasync(f->fd) : fsync(f->fd)))
 		return -errno;
-	return 0;
+	if (behind)
+		set_synced(f, in_place, touched);
+	return moved ? journal_sync(f->store->journal) : 0;
+}
+
+void file_touch(struct file *f)
+{
+	pthread_rwlock_wrlock(&f->lock);
+	f->touched++;
+	pthread_rwlock_unlock(&f->lock);
 }
 
 /* ---- settling ------------------------------------------------------------ */
@@ -488,6 +612,10 @@ static int write_clean_header(struct file *f, struct io *io)
 	f->header.flags &= ~(uint32_t)(FORMAT_DIRTY | FORMAT_SMALL);
 	f->header.flags |= f->small ? FORMAT_SMALL : 0;
 	f->header.length = f->length;
+	if (!(f->header.flags & FORMAT_MULTI) && !bytes_are_zero(f->only, sizeof(f->only))) {
+		memcpy(f->header.bindings[0], f->only, FORMAT_BINDING_SIZE);
+		memset(f->header.bindings[1], 0, FORMAT_BINDING_SIZE);
+	}
 	r = header_write(f, io);
 	if (!r)
 		(void)header_write(f, io); /* one is enough to go on with */
@@ -516,7 +644,8 @@ int file_settle(struct file *f, struct io *io, bool synced)
 	pthread_rwlock_unlock(&f->lock);
 	if (r)
 		return r;
-	if ((!synced || changes) && fdatasync(f->fd))
+	/* The new name, too, before the header forgets the old one. */
+	if ((!synced || changes) && (f->rebound ? fsync(f->fd) : fdatasync(f->fd)))
 		return -errno;
 
 	pthread_rwlock_wrlock(&f->lock);
@@ -532,14 +661,42 @@ int file_settle(struct file *f, struct io *io, bool synced)
 
 /* ---- bindings ------------------------------------------------------------ */
 
+/*
+ * Put the bindings of f->header on disk, before a name that needs them: in the
+ * attribute, which is durable before the name is, or else in the header.
+ */
+static int store_bindings(struct file *f, struct io *io)
+{
+	struct place_record place = { .sequence = f->last_sequence };
+	int r;
+
+	memcpy(place.bindings, f->header.bindings, sizeof(place.bindings));
+	f->touched++;
+	if (!place_write(f->fd, f->store->keys, f->header.id, &place))
+		return 0;
+	r = header_write_quietly(f, io);
+	return !r && fdatasync(f->fd) ? -errno : r;
+}
+
+static bool fits(const struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE])
+{
+	return is_xor(f) || f->header.flags & FORMAT_MULTI ||
+	       !memcmp(f->header.bindings[0], binding, FORMAT_BINDING_SIZE) ||
+	       !memcmp(f->header.bindings[1], binding, FORMAT_BINDING_SIZE);
+}
+
 bool file_is_bound(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE])
 {
 	bool bound;
 
 	pthread_rwlock_rdlock(&f->lock);
-	bound = is_xor(f) || f->header.flags & FORMAT_MULTI ||
-		!memcmp(f->header.bindings[0], binding, FORMAT_BINDING_SIZE) ||
-		!memcmp(f->header.bindings[1], binding, FORMAT_BINDING_SIZE);
+	bound = fits(f, binding);
+	pthread_rwlock_unlock(&f->lock);
+	if (bound)
+		return true;
+	pthread_rwlock_wrlock(&f->lock);
+	file_load_place(f);
+	bound = fits(f, binding);
 	pthread_rwlock_unlock(&f->lock);
 	return bound;
 }
@@ -551,9 +708,13 @@ int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BIND
 
 	pthread_rwlock_wrlock(&f->lock);
 	if (!is_xor(f) && !(f->header.flags & FORMAT_MULTI)) {
+		/* There is room for one rename that may not be durable yet. */
+		if (f->rebound && fsync(f->fd))
+			r = -errno;
 		memcpy(f->header.bindings[0], here, FORMAT_BINDING_SIZE);
 		memcpy(f->header.bindings[1], there, FORMAT_BINDING_SIZE);
-		r = header_write_quietly(f, io);
+		if (!r)
+			r = store_bindings(f, io);
 		f->rebound = true;
 	}
 	pthread_rwlock_unlock(&f->lock);
@@ -563,10 +724,7 @@ int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BIND
 void file_bind_only(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE])
 {
 	pthread_rwlock_wrlock(&f->lock);
-	if (!(f->header.flags & FORMAT_MULTI)) {
-		memcpy(f->header.bindings[0], binding, FORMAT_BINDING_SIZE);
-		memset(f->header.bindings[1], 0, FORMAT_BINDING_SIZE);
-	}
+	memcpy(f->only, binding, FORMAT_BINDING_SIZE);
 	pthread_rwlock_unlock(&f->lock);
 }
 
@@ -576,11 +734,15 @@ int file_unbind(struct file *f, struct io *io)
 
 	pthread_rwlock_wrlock(&f->lock);
 	if (!is_xor(f) && !(f->header.flags & FORMAT_MULTI)) {
+		struct format_header old = f->header;
+
 		f->header.flags |= FORMAT_MULTI;
 		memset(f->header.bindings, 0, sizeof(f->header.bindings));
-		r = header_write_quietly(f, io);
+		r = store_bindings(f, io);
 		if (r)
-			f->header.flags &= ~(uint32_t)FORMAT_MULTI;
+			f->header = old;
+		else
+			f->rebound = true;
 	}
 	pthread_rwlock_unlock(&f->lock);
 	return r;

@@ -24,10 +24,12 @@
 
 #include "fs/format.h"
 #include "fs/io.h"
+#include "fs/journal.h"
 
 enum {
 	FILE_DAMAGED = 1, /* does not authenticate, or a shape no writer leaves */
 	FILE_CHANGED,	  /* settle: written to meanwhile; try again later */
+	FILE_JOURNAL,	  /* write, truncate: nothing done yet; see file_use_journal */
 };
 
 struct file;
@@ -57,6 +59,7 @@ struct file_state {
 	uint64_t length;       /* bytes that file_read knows of */
 	uint64_t sealed;       /* length that the header claims; exact unless DIRTY */
 	uint64_t backing_size; /* bytes of the backing file */
+	uint64_t sequence;     /* of the last header */
 };
 
 /*
@@ -150,6 +153,44 @@ int file_seek(struct file *f, uint64_t offset, bool hole, uint64_t *found);
 /* Make what was written durable. */
 int file_sync(struct file *f, bool data_only);
 
+/* Something of the inode besides its content changed: file_sync is to make that durable. */
+void file_touch(struct file *f);
+
+/*
+ * A write or cut answered FILE_JOURNAL: it would put bytes at risk that may be
+ * durable, and is to go to the journal (store->journal).  After this it will, and
+ * the file must not be closed before file_checkpoint has brought back all.
+ */
+void file_use_journal(struct file *f);
+
+/* True from then on until file_checkpoint found nothing of a later epoch. */
+bool file_uses_journal(struct file *f);
+
+/*
+ * Put in place what the journal has of the file in this epoch and before: 0 or
+ * -errno.  When that is durable, which is the caller's to see to,
+ * file_checkpoint_done is to be told *in_place.
+ */
+int file_checkpoint(struct file *f, uint64_t epoch, uint64_t *in_place);
+void file_checkpoint_done(struct file *f, uint64_t in_place);
+
+/* As file_open, of a file that records of a journal are to be put into (O_RDWR). */
+int file_open_to_replay(const struct store *store, struct io *io, int fd, struct file **out);
+
+/*
+ * Put a record of a journal that was left behind in place, if it is newer than
+ * what is there.  Several of one block: the last one that is whole.  0 (also if
+ * it means nothing), FILE_DAMAGED: the payload is not whole, FILE_CHANGED: the
+ * file ends with this block now and what the journal has of later ones was never
+ * durable, or -errno.
+ */
+int file_replay(struct file *f, struct io *io, const struct journal_record *record,
+		const uint8_t *payload);
+
+/* The same for small content (JOURNAL_SMALL), of the unopened file fd (O_RDWR). */
+int file_replay_small(const struct store *store, struct io *io, int fd,
+		      const struct journal_record *record, const uint8_t *payload);
+
 /*
  * Seal the true length and clear DIRTY, if that is due; synced says that what
  * was there when the file was opened is durable already.  Times of the file stay.  0, FILE_CHANGED,
@@ -166,11 +207,14 @@ bool file_is_suspect(struct file *f);
 /* Whether this struct file wrote content. */
 bool file_was_changed(struct file *f);
 
-/* Let the file be in both places: before a rename.  Times stay. */
+/*
+ * Let the file be in both places: before a rename, which cannot become durable
+ * before this.  Times stay.
+ */
 int file_bind_both(struct file *f, struct io *io, const uint8_t here[FORMAT_BINDING_SIZE],
 		   const uint8_t there[FORMAT_BINDING_SIZE]);
 
-/* Make binding the only one, on disk with the next header: after a rename. */
+/* Make binding the only one when the file is settled: after a rename. */
 void file_bind_only(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE]);
 
 /*
@@ -179,7 +223,7 @@ void file_bind_only(struct file *f, const uint8_t binding[FORMAT_BINDING_SIZE]);
  */
 int file_peek_unbound(const struct store *store, int fd);
 
-/* Free the file from bindings for good: before a second hard link. */
+/* Free the file from bindings for good: before a second hard link, as above. */
 int file_unbind(struct file *f, struct io *io);
 
 #endif /* FS_FILE_H */

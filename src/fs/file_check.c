@@ -41,6 +41,7 @@ static void describe(const struct file *f, struct file_state *state)
 	state->is_bound_twice = !bytes_are_zero(f->header.bindings[1], FORMAT_BINDING_SIZE);
 	state->length = f->length;
 	state->sealed = f->header.length;
+	state->sequence = f->last_sequence;
 }
 
 int file_open_anyhow(const struct store *store, struct io *io, int fd, struct file_state *state,
@@ -67,6 +68,7 @@ int file_open_anyhow(const struct store *store, struct io *io, int fd, struct fi
 		file_close(f);
 		return r;
 	}
+	file_load_place(f);
 	if (store->suite == CIPHER_XOR)
 		state->length = state->sealed = f->length;
 	else

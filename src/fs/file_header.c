@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/fdio.h"
 #include "base/secmem.h"
+#include "fs/place.h"
 
 int header_prepare(struct file *f, struct io *io, int *slot)
 {
@@ -41,8 +42,11 @@ void header_commit(struct file *f, int slot)
 int header_write(struct file *f, struct io *io)
 {
 	int slot;
-	int r = header_prepare(f, io, &slot);
+	int r = moved_settle(f);
 
+	if (!r)
+		r = header_prepare(f, io, &slot);
+	f->in_place++;
 	if (!r)
 		r = fdio_pwrite_full(f->fd, f->raw[slot], FORMAT_HEADER_SIZE,
 				     slot * FORMAT_HEADER_SIZE);
@@ -92,8 +96,10 @@ static uint64_t next_version(void)
 
 int header_mark_dirty(struct file *f, struct io *io, bool resizes)
 {
-	int r = 0;
+	int r = f->stale ? moved_leave(f, io) : 0;
 
+	if (r)
+		return r;
 	f->changes++;
 	f->version = next_version();
 	if (!(f->header.flags & FORMAT_DIRTY)) {
@@ -184,17 +190,17 @@ static int may_be_none(struct file *f, const struct format_header headers[2], un
 /*
  * Small content was rewritten in place: of the two headers the one counts
  * whose nonce and tag open it.  No content opens always, but content that was
- * there and is damaged is not none.
+ * there and is damaged is not none.  0, FILE_DAMAGED or -errno.
  */
 static int choose_small(struct file *f, struct io *io, const struct format_header headers[2],
 			unsigned int valid, uint64_t backing_size)
 {
 	int order[2] = { f->current, 1 - f->current };
+	const struct format_header latest = f->header;
 
 	f->small = true;
-	if (f->suspect && !(f->header.flags & FORMAT_SMALL) &&
-	    backing_size == FORMAT_CONTENT_START) {
-		/* Cut off on its way from empty to blocks. */
+	if (f->suspect && backing_size == FORMAT_CONTENT_START) {
+		/* Cut off on its way from empty to blocks, or on its way to empty. */
 		f->header.flags |= FORMAT_SMALL;
 		f->length = 0;
 		return 0;
@@ -217,6 +223,9 @@ static int choose_small(struct file *f, struct io *io, const struct format_heade
 				continue;
 		}
 		f->header = *header;
+		/* An older content may be where the file was brought since. */
+		memcpy(f->header.bindings, latest.bindings, sizeof(latest.bindings));
+		f->header.flags |= latest.flags & FORMAT_MULTI;
 		f->length = header->length;
 		r = small_load(f, io, IO_EDGE);
 		if (r < 0)
@@ -228,8 +237,7 @@ static int choose_small(struct file *f, struct io *io, const struct format_heade
 		f->header.flags &= ~(uint32_t)FORMAT_GROWING;
 		return 0;
 	}
-	/* Let it be seen and removed: reading says EIO. */
-	take_header(f, &headers[order[0]], order[0]);
+	f->header = latest;
 	f->length = format_length(backing_size);
 	return FILE_DAMAGED;
 }
@@ -265,6 +273,8 @@ static bool has_not_moved(const struct format_header *header)
 
 static int load_blocks(struct file *f, struct io *io, uint64_t backing_size)
 {
+	int r;
+
 	f->small = false;
 	f->length = format_length(backing_size);
 	if (!(f->header.flags & FORMAT_DIRTY))
@@ -277,6 +287,11 @@ static int load_blocks(struct file *f, struct io *io, uint64_t backing_size)
 	if (f->header.flags & FORMAT_SHRINKING)
 		return blocks_finish_cut(f, io);
 	f->header.flags &= ~(uint32_t)FORMAT_SMALL;
+	if (f->suspect && !f->as_it_is) {
+		r = blocks_find_end(f, io);
+		if (r)
+			return r;
+	}
 	/* Between a tag page and the first of its blocks. */
 	if (backing_size != format_big_size(f->length))
 		return repair_size(f, format_big_size(f->length));
@@ -310,9 +325,13 @@ int header_load(struct file *f, struct io *io)
 	f->current = valid == 3 ? headers[1].sequence > headers[0].sequence : valid == 2;
 	take_header(f, &headers[f->current], f->current);
 	f->last_sequence = f->header.sequence;
+	file_load_place(f); /* a header that is written on the way has to say it, too */
 
-	if (backing_size < FORMAT_BLOCK_SIZE)
-		return load_small(f, io, headers, valid, backing_size);
+	if (backing_size < FORMAT_BLOCK_SIZE) {
+		r = load_small(f, io, headers, valid, backing_size);
+		/* The power failed over it: reading says EIO until it is written again. */
+		return r == FILE_DAMAGED && f->suspect ? 0 : r;
+	}
 	if (has_not_moved(&f->header)) {
 		r = load_small(f, io, headers, valid, backing_size);
 		if (r != FILE_DAMAGED || !format_length(backing_size))
@@ -352,6 +371,7 @@ int file_peek_unbound(const struct store *store, int fd)
 	uint8_t raw[2][FORMAT_HEADER_SIZE];
 	const struct format_header *current = NULL;
 	struct format_header headers[2];
+	struct place_record place;
 	int r;
 
 	if (store->suite == CIPHER_XOR)
@@ -366,5 +386,9 @@ int file_peek_unbound(const struct store *store, int fd)
 		if (!r && (!current || headers[i].sequence > current->sequence))
 			current = &headers[i];
 	}
-	return current && current->flags & FORMAT_MULTI;
+	if (!current || current->flags & FORMAT_MULTI)
+		return current != NULL;
+	return !place_read(fd, store->keys, current->id, &place) &&
+	       place.sequence >= current->sequence &&
+	       bytes_are_zero(place.bindings, sizeof(place.bindings));
 }

@@ -175,8 +175,10 @@ static int give_blocks_back(struct file *f, uint64_t first, uint64_t end)
 /* Make whole blocks holes. */
 static int punch_blocks(struct file *f, struct io *io, uint64_t first, uint64_t end)
 {
-	int r = holes_allow(f, io);
+	int r = moved_leave(f, io); /* or the journal would fill them again */
 
+	if (!r)
+		r = holes_allow(f, io);
 	/* Were the entries durable first, they would be damage. */
 	if (!r && !f->holes_durable && fdatasync(f->fd))
 		r = -errno;

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
@@ -32,17 +33,37 @@ static int run(struct file *f, struct io *io, enum engine_op op, uint32_t at, si
 
 int small_load(struct file *f, struct io *io, uint32_t at)
 {
+	const struct moved *moved = moved_find(f, JOURNAL_SMALL);
 	size_t size = (size_t)f->length;
 	int r;
 
 	if (!size)
 		return 0;
-	r = fdio_pread_full(f->fd, io->data + at, size, FORMAT_CONTENT_START);
+	if (moved)
+		r = journal_read(f->store->journal, moved->at, io->data + at, size);
+	else
+		r = fdio_pread_full(f->fd, io->data + at, size, FORMAT_CONTENT_START);
 	if (r)
 		return r == -ENODATA ? FILE_DAMAGED : r;
 	memcpy(io->records[0].nonce, f->header.small_nonce, CIPHER_NONCE_SIZE);
 	memcpy(io->records[0].tag, f->header.small_tag, CIPHER_TAG_SIZE);
 	return run(f, io, ENGINE_OPEN, at, size);
+}
+
+/* The backing file's size goes before the content, which then cannot fail for it. */
+static int put_in_journal(struct file *f, int slot, const void *data, size_t size)
+{
+	bool grows = size > f->length;
+	int r;
+
+	if (grows && ftruncate(f->fd, (off_t)format_small_size(size)))
+		return -errno;
+	r = moved_put_small(f, slot, data, size);
+	if (r && grows)
+		(void)!ftruncate(f->fd, (off_t)format_small_size(f->length));
+	else if (!r && !grows)
+		(void)futimens(f->fd, NULL);
+	return r;
 }
 
 /*
@@ -62,12 +83,17 @@ static int store(struct file *f, struct io *io, uint32_t at, size_t size)
 	memcpy(f->header.small_nonce, io->records[0].nonce, CIPHER_NONCE_SIZE);
 	memcpy(f->header.small_tag, io->records[0].tag, CIPHER_TAG_SIZE);
 	r = header_prepare(f, io, &slot);
-	if (!r) {
+	if (!r && size && moved_is_due(f, 0)) {
+		r = put_in_journal(f, slot, io->data + at, size);
+	} else if (!r) {
+		f->in_place++;
 		iov[0].iov_base = f->raw[slot];
 		iov[0].iov_len = (size_t)(2 - slot) * FORMAT_HEADER_SIZE;
 		iov[1].iov_base = io->data + at;
 		iov[1].iov_len = size;
 		r = fdio_pwritev_full(f->fd, iov, 2, slot * FORMAT_HEADER_SIZE);
+		if (!r)
+			moved_drop(f, JOURNAL_SMALL, 1);
 	}
 	if (r) {
 		f->header = old;
@@ -90,10 +116,9 @@ static int seal_and_store(struct file *f, struct io *io, uint32_t at, size_t siz
 			return r;
 	}
 	r = store(f, io, at, size);
-	if (r)
-		return r;
-	f->length = size;
-	return 0;
+	if (!r)
+		f->length = size;
+	return r;
 }
 
 int small_write(struct file *f, struct io *io, uint64_t offset, size_t size)
@@ -120,6 +145,16 @@ int small_write(struct file *f, struct io *io, uint64_t offset, size_t size)
 	return seal_and_store(f, io, (uint32_t)(IO_DATA - start), end > old ? end : old);
 }
 
+/* Durably in the journal before what is in place is cut: or there might be neither. */
+static int cut(struct file *f)
+{
+	int r = f->n_moved ? journal_sync(f->store->journal) : 0;
+
+	if (!r && ftruncate(f->fd, (off_t)format_small_size(f->length)))
+		r = -errno;
+	return r;
+}
+
 /*
  * The content was sealed shorter, but could not be cut: as it was, if that can
  * be stored (else settling cuts it).  What was cut off still lies in the slot.
@@ -133,19 +168,31 @@ static void put_back(struct file *f, struct io *io, size_t size)
 int small_resize(struct file *f, struct io *io, uint64_t length)
 {
 	size_t old = (size_t)f->length;
+	uint64_t durable = f->durable;
+	bool lost = false;
 	int r = header_mark_dirty(f, io, true);
 
 	if (!r)
 		r = small_load(f, io, IO_DATA);
+	if (r == FILE_DAMAGED && !length) {
+		lost = true; /* nobody needs it any more */
+		r = 0;
+	}
+	if (!r && !length) {
+		r = moved_leave(f, io);
+		f->durable = r ? durable : 0;
+	}
 	if (r)
 		return r;
 	if (length > old)
 		memset(io->data + IO_DATA + old, 0, (size_t)length - old);
 	r = seal_and_store(f, io, IO_DATA, (size_t)length);
-	if (!r && length < old && ftruncate(f->fd, (off_t)format_small_size(length))) {
-		r = -errno;
+	if (!r && length < old)
+		r = cut(f);
+	if (r)
+		f->durable = durable;
+	if (r && length < old && f->length == length && !lost)
 		put_back(f, io, old);
-	}
 	return r;
 }
 
@@ -158,7 +205,8 @@ static int block_opens(struct file *f, struct io *io)
 				      .size = (uint32_t)f->header.length };
 	int r;
 
-	if (f->length != f->header.length)
+	/* A longer one grew on before the power failed. */
+	if (f->length < f->header.length)
 		return FILE_DAMAGED;
 	r = fdio_pread_full(f->fd, io->data + IO_EDGE, batch.size, (off_t)format_block_offset(0));
 	if (!r)
@@ -176,11 +224,19 @@ static int block_opens(struct file *f, struct io *io)
 /* Block 0 did not make it to the disk: what was there before still counts. */
 static int forget_grow(struct file *f, struct io *io)
 {
+	uint64_t length = f->length;
 	int r;
 
 	f->small = true;
 	f->length = f->header.length;
 	r = small_load(f, io, IO_EDGE);
+	if (r == FILE_DAMAGED) {
+		/* It was rewritten as a block since: its entry says what it is. */
+		f->small = false;
+		f->length = length;
+		f->header.flags &= ~(uint32_t)(FORMAT_SMALL | FORMAT_GROWING);
+		return 0;
+	}
 	if (r)
 		return r;
 	f->header.flags &= ~(uint32_t)FORMAT_GROWING;
@@ -218,7 +274,13 @@ int small_finish_grow(struct file *f, struct io *io)
 
 	if (r)
 		return r == FILE_DAMAGED ? forget_grow(f, io) : r;
-	return end_grow(f, io);
+	r = end_grow(f, io);
+	if (!r && f->length > f->header.length) {
+		f->length = f->header.length;
+		if (f->writable && ftruncate(f->fd, (off_t)format_big_size(f->length)))
+			r = -errno;
+	}
+	return r;
 }
 
 /* Seal the content as block 0: fills f->header.moving. */
@@ -259,7 +321,9 @@ int small_grow(struct file *f, struct io *io)
 		tags_drop(f->tags);
 		return 0;
 	}
-	r = small_load(f, io, IO_EDGE);
+	r = moved_leave(f, io);
+	if (!r)
+		r = small_load(f, io, IO_EDGE);
 	if (!r)
 		r = seal_block(f, io, IO_EDGE);
 	if (r)
@@ -269,6 +333,9 @@ int small_grow(struct file *f, struct io *io)
 	if (!r)
 		r = fdio_pwrite_full(f->fd, io->data + IO_EDGE, (size_t)f->length,
 				     (off_t)format_block_offset(0));
+	/* The entries take the place of what may be durable: not before block 0 is. */
+	if (!r && f->durable && fdatasync(f->fd))
+		r = -errno;
 	if (r) {
 		f->header.flags &= ~(uint32_t)FORMAT_GROWING;
 		(void)!ftruncate(f->fd, (off_t)format_small_size(f->length));

@@ -34,12 +34,15 @@ enum {
 	IO_MAX_GROUPS = 6,	   /* groups that 257 blocks may touch, and one */
 };
 
+struct journal;
+
 /* What every file of a mount shares; borrowed by all, owned by the mount. */
 struct store {
 	struct engine *engine;
 	const struct keyring *keys;
 	enum cipher_suite suite;
 	bool read_only;
+	struct journal *journal; /* NULL: changes are made in place */
 	/*
 	 * Only the user we run as gets in (no allow_other), and the kernel does
 	 * not check permissions (no acl either): the backing filesystem does, and tree_open.

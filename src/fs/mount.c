@@ -315,7 +315,8 @@ static int load_tree(struct mount *m)
 	return vault_tree_open(m->o->vault, m->vault, vault_tree_fd(m->vault), &m->store, &m->tree);
 }
 
-static void fuse_says(enum fuse_log_level level, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void fuse_says(enum fuse_log_level level,
+							    const char *format, va_list args)
 {
 	char text[512];
 	size_t size;
@@ -639,7 +640,7 @@ static void stop(struct mount *m)
 	if (m->vault)
 		vault_ending(m->vault);
 	settler_stop(m->settler);
-	tree_free(m->tree);
+	vault_tree_close(&m->store, m->tree);
 	engine_stop(m->store.engine);
 	vault_close(m->vault);
 	unmounter_stop(&m->unmounter);

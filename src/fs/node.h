@@ -48,6 +48,7 @@ struct node {
 	bool gone;	     /* shard: the inode has no name left, its number is free */
 	bool recent;	     /* shard: asked for since nodes_pick last came by */
 	bool told_set_id;    /* atomic: the kernel was told of set-id bits */
+	bool journalled;     /* a regular file; the tree's journal lock */
 	bool on_settle_list; /* this and the next two: the settle list's lock */
 	struct node *settle_next;
 	uint64_t settle_after_ms;

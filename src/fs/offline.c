@@ -75,7 +75,7 @@ void offline_close(struct offline *o)
 		vault_ending(o->vault);
 	side_free(o->side);
 	settler_stop(o->settler);
-	tree_free(o->tree);
+	vault_tree_close(&o->store, o->tree);
 	if (o->vault)
 		fdio_close(o->root_fd);
 	vault_close(o->vault);

@@ -56,6 +56,11 @@ int side_stat(struct side_hand *h, struct side_node *node)
 	return h->side->ops->stat(h, node);
 }
 
+int side_is_suspect(struct side_hand *h, const struct side_node *node)
+{
+	return h->side->ops->is_suspect(h, node);
+}
+
 /* ---- listing ------------------------------------------------------------- */
 
 struct names {

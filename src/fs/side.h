@@ -83,6 +83,12 @@ void side_drop(struct side_hand *h, struct side_node *node);
 int side_stat(struct side_hand *h, struct side_node *node);
 
 /*
+ * Whether whoever made a regular file died before it was on disk for sure: 1, 0 or -errno.
+ * Never of a plain file, of which nobody knows.
+ */
+int side_is_suspect(struct side_hand *h, const struct side_node *node);
+
+/*
  * All names in a directory, in the order of strcmp: *names is the caller's to free
  * with side_names_free.  Those that do not authenticate are there as a mount shows them;
  * looking at what they stand for is up to the caller.
@@ -166,6 +172,7 @@ struct side_ops {
 		    struct side_node *node);
 	void (*drop)(struct side_hand *h, struct side_node *node);
 	int (*stat)(struct side_hand *h, struct side_node *node);
+	int (*is_suspect)(struct side_hand *h, const struct side_node *node);
 	/* Calls add for each name but "." and ".."; ends with what it answers if that is not 0. */
 	int (*list)(struct side_hand *h, const struct side_node *dir,
 		    int (*add)(void *arg, const char *name, bool is_damaged), void *arg);

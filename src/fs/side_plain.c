@@ -128,6 +128,13 @@ static int stat_node(struct side_hand *h, struct side_node *node)
 	return 0;
 }
 
+static int is_suspect(struct side_hand *h, const struct side_node *node)
+{
+	(void)h;
+	(void)node;
+	return 0;
+}
+
 static bool is_dot(const char *name)
 {
 	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
@@ -409,6 +416,7 @@ static const struct side_ops ops = {
 	.find = find,
 	.drop = drop,
 	.stat = stat_node,
+	.is_suspect = is_suspect,
 	.list = list,
 	.open = open_file,
 	.read = read_file,

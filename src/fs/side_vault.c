@@ -139,6 +139,11 @@ static int stat_node(struct side_hand *h, struct side_node *node)
 	return answer(tree_getattr(tree_of(h), node->node, &node->st));
 }
 
+static int is_suspect(struct side_hand *h, const struct side_node *node)
+{
+	return answer(tree_is_suspect(tree_of(h), h->io, node->node));
+}
+
 static int list(struct side_hand *h, const struct side_node *dir,
 		int (*add)(void *arg, const char *name, bool is_damaged), void *arg)
 {
@@ -380,6 +385,7 @@ static const struct side_ops ops = {
 	.find = find,
 	.drop = drop,
 	.stat = stat_node,
+	.is_suspect = is_suspect,
 	.list = list,
 	.open = open_file,
 	.read = read_file,

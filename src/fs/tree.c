@@ -45,6 +45,8 @@ int tree_new(const struct store *store, int root_fd, struct tree **out)
 	t->privileged = geteuid() == 0;
 	pthread_rwlock_init(&t->rename_lock, NULL);
 	pthread_mutex_init(&t->settle_lock, NULL);
+	pthread_mutex_init(&t->checkpoint_lock, NULL);
+	pthread_mutex_init(&t->journal_lock, NULL);
 	r = nodes_new(root_fd, max_fds(), &t->nodes);
 	if (!r)
 		r = tree_enter(t, nodes_root(t->nodes));
@@ -61,6 +63,9 @@ void tree_free(struct tree *t)
 	if (!t)
 		return;
 	nodes_free(t->nodes);
+	free(t->journalled);
+	pthread_mutex_destroy(&t->journal_lock);
+	pthread_mutex_destroy(&t->checkpoint_lock);
 	pthread_mutex_destroy(&t->settle_lock);
 	pthread_rwlock_destroy(&t->rename_lock);
 	free(t);
@@ -126,7 +131,7 @@ static int read_record(struct tree *t, struct node *dir)
 		r = nodes_dirfd(t->nodes, dir, &fd);
 	if (r)
 		return r;
-	r = dirrec_read(fd, t->keys, t->store->read_only, &record);
+	r = dirrec_read_at(fd, t->keys, t->store->read_only, binding, &record);
 	nodes_dirfd_put(t->nodes, dir);
 	if (r)
 		return r;
@@ -508,8 +513,10 @@ static int handle_get(struct tree *t, struct node *node, struct handle *h)
 		return 0;
 	}
 	lock_take(&node->lock);
-	if (node->type == S_IFREG && node->file)
+	if (node->type == S_IFREG && node->file) {
+		file_touch(node->file);
 		h->fd = fcntl(file_fd(node->file), F_DUPFD_CLOEXEC, 3);
+	}
 	lock_drop(&node->lock);
 	if (h->fd >= 0)
 		return 0;
@@ -627,7 +634,7 @@ static int set_size(struct tree *t, struct io *io, struct node *node, off_t size
 
 	if (r)
 		return r;
-	r = file_truncate(node->file, io, (uint64_t)size, &bad);
+	r = tree_file_truncate(t, io, node, (uint64_t)size, &bad);
 	if (r > 0)
 		r = tree_damaged(t, node, bad, "does not authenticate");
 	if (!r && kill_set_id)

@@ -111,6 +111,8 @@ int tree_readlink(struct tree *t, struct node *node, char *target);
  */
 int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool *keep_cache);
 void tree_release(struct tree *t, struct node *node);
+/* Whether a writer that died left a regular file unsealed: 1, 0 or -errno. */
+int tree_is_suspect(struct tree *t, struct io *io, struct node *node);
 
 /* As file_read, file_write and file_sync, of a node that is open. */
 int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
@@ -143,7 +145,13 @@ void tree_kill_set_id(struct node *node);
 int tree_fsync(struct tree *t, struct node *node, bool data_only);
 int tree_fsyncdir(struct tree *t, struct node *dir);
 
-/* The kernel is gone: close what nobody will release any more. */
+/*
+ * Put in place, durably, what is in the journal (see journal.h): 0 or -errno,
+ * then it stays there.
+ */
+int tree_checkpoint(struct tree *t);
+
+/* The kernel is gone: empty the journal, close what nobody will release any more. */
 void tree_let_go(struct tree *t);
 
 /* Have the file of a node, if it is open and was written to, settled with the others. */

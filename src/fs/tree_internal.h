@@ -28,6 +28,16 @@ struct tree {
 	pthread_mutex_t settle_lock;
 	struct node *settle_first, *settle_last; /* referenced; oldest first */
 	size_t n_settle;
+
+	pthread_mutex_t checkpoint_lock; /* one at a time */
+	pthread_mutex_t journal_lock;	 /* guards the rest */
+	struct node **journalled; /* referenced and open: they have something in the journal */
+	size_t n_journalled;
+	size_t journalled_room;
+	size_t n_taken; /* by a checkpoint; there is room for them, too */
+	bool dropped;	/* of what was on the list since the last one; that it is gone is to be
+			   durable */
+	uint64_t journalled_since_ms;
 };
 
 /* A name in a directory whose descriptor is held open. */
@@ -74,10 +84,29 @@ int tree_file_get(struct tree *t, struct io *io, struct node *node, bool write);
 /* The same for reading, where it is no damage to be told that there is none: whether it could. */
 bool tree_file_get_quietly(struct tree *t, struct io *io, struct node *node);
 void tree_file_put(struct tree *t, struct node *node);
+/* The same, if it has no name any more and nobody else has it open: whether it was done. */
+bool tree_file_put_if_gone(struct tree *t, struct node *node);
 /* Whether the header of the regular file st at dirfd/stored allows it any names. */
 bool tree_is_unbound(struct tree *t, int dirfd, const char *stored, const struct stat *st);
+/*
+ * As file_write, file_truncate and file_allocate of a node that is open; what they are not to
+ * do in place goes to the journal.
+ */
+int tree_file_write(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
+		    bool append, uint64_t *bad);
+int tree_file_truncate(struct tree *t, struct io *io, struct node *node, uint64_t length,
+		       uint64_t *bad);
+int tree_file_allocate(struct tree *t, struct io *io, struct node *node,
+		       const struct file_range *range, uint64_t *bad);
 /* Remember to settle a node later. */
 void tree_settle_later(struct tree *t, struct node *node);
+
+/* tree_journal.c */
+
+/* Let go of a file that nobody can get at any more, whatever the journal has of it. */
+void tree_journal_drop(struct tree *t, struct node *node);
+/* A checkpoint if the oldest is on the list for so long. */
+void tree_checkpoint_if_older(struct tree *t, uint64_t ms);
 
 /* tree_remove.c */
 

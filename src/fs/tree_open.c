@@ -15,6 +15,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "fs/backing.h"
+#include "fs/journal.h"
 
 enum {
 	/* By then the kernel has mostly written the content by itself. */
@@ -191,27 +192,50 @@ void tree_correct_size(struct tree *t, struct io *io, struct tree_entry *entry)
 	pthread_rwlock_unlock(&t->rename_lock);
 }
 
+/* Under node->lock; gives the file to be closed, or NULL. */
+static struct file *put(struct tree *t, struct node *node)
+{
+	struct file *f = node->file;
+	struct stat st;
+
+	if (--node->opens)
+		return NULL;
+	/* Before anybody can open it anew and find nothing left to sync. */
+	if (file_is_unsettled(f) && (!file_is_suspect(f) || file_was_changed(f)))
+		tree_settle_later(t, node);
+	node->file = NULL;
+	node->trusted = !file_is_suspect(f);
+	node->seen = !fstat(file_fd(f), &st);
+	if (node->seen) {
+		node->seen_mtime = st.st_mtim;
+		node->seen_size = st.st_size;
+	}
+	return f;
+}
+
 void tree_file_put(struct tree *t, struct node *node)
+{
+	struct file *f;
+
+	lock_take(&node->lock);
+	f = put(t, node);
+	lock_drop(&node->lock);
+	file_close(f);
+}
+
+bool tree_file_put_if_gone(struct tree *t, struct node *node)
 {
 	struct file *f = NULL;
 	struct stat st;
+	bool gone;
 
 	lock_take(&node->lock);
-	if (--node->opens == 0) {
-		f = node->file;
-		/* Before anybody can open it anew and find nothing left to sync. */
-		if (file_is_unsettled(f) && (!file_is_suspect(f) || file_was_changed(f)))
-			tree_settle_later(t, node);
-		node->file = NULL;
-		node->trusted = !file_is_suspect(f);
-		node->seen = !fstat(file_fd(f), &st);
-		if (node->seen) {
-			node->seen_mtime = st.st_mtim;
-			node->seen_size = st.st_size;
-		}
-	}
+	gone = node->opens == 1 && !fstat(file_fd(node->file), &st) && !st.st_nlink;
+	if (gone)
+		f = put(t, node);
 	lock_drop(&node->lock);
 	file_close(f);
+	return gone;
 }
 
 void tree_forget(struct tree *t, struct node *node, uint64_t n)
@@ -221,8 +245,10 @@ void tree_forget(struct tree *t, struct node *node, uint64_t n)
 	if (kept)
 		nodes_ref(t->nodes, node);
 	if (nodes_forget(t->nodes, node, n) && kept &&
-	    __atomic_exchange_n(&node->kept, false, __ATOMIC_ACQ_REL))
+	    __atomic_exchange_n(&node->kept, false, __ATOMIC_ACQ_REL)) {
 		tree_file_put(t, node);
+		tree_journal_drop(t, node);
+	}
 	if (kept)
 		nodes_unref(t->nodes, node);
 }
@@ -238,6 +264,9 @@ static void let_go(void *arg, struct node *node)
 
 void tree_let_go(struct tree *t)
 {
+	/* What fails stays for the next mount. */
+	if (t->store->journal && !tree_checkpoint(t))
+		(void)journal_empty(t->store->journal); /* void: it says nothing */
 	nodes_each(t->nodes, let_go, t);
 }
 
@@ -356,7 +385,7 @@ int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool 
 	if ((flags & O_ACCMODE) != O_WRONLY)
 		file_count_reads(node->file);
 	if (flags & O_TRUNC)
-		r = file_truncate(node->file, io, 0, &bad);
+		r = tree_file_truncate(t, io, node, 0, &bad);
 	else
 		*keep_cache = may_keep_cache(node);
 	if (r)
@@ -366,7 +395,24 @@ int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool 
 
 void tree_release(struct tree *t, struct node *node)
 {
+	nodes_ref(t->nodes, node);
 	tree_file_put(t, node);
+	tree_journal_drop(t, node);
+	nodes_unref(t->nodes, node);
+}
+
+int tree_is_suspect(struct tree *t, struct io *io, struct node *node)
+{
+	int r;
+
+	pthread_rwlock_rdlock(&t->rename_lock);
+	r = tree_file_get(t, io, node, false);
+	if (!r) {
+		r = file_is_suspect(node->file);
+		tree_file_put(t, node);
+	}
+	pthread_rwlock_unlock(&t->rename_lock);
+	return r;
 }
 
 int tree_read(struct tree *t, struct io *io, struct node *node, uint64_t offset, size_t size,
@@ -382,7 +428,7 @@ int tree_write(struct tree *t, struct io *io, struct node *node, uint64_t offset
 	       bool append)
 {
 	uint64_t bad;
-	int r = file_write(node->file, io, offset, size, append, &bad);
+	int r = tree_file_write(t, io, node, offset, size, append, &bad);
 
 	return r > 0 ? tree_damaged(t, node, bad, "does not authenticate") : r;
 }
@@ -655,6 +701,7 @@ void tree_settle(struct tree *t, struct io *io, bool all)
 	size_t left;
 	size_t n;
 
+	tree_checkpoint_if_older(t, all ? 0 : SETTLE_AFTER_MS);
 	pthread_mutex_lock(&t->settle_lock);
 	left = t->n_settle; /* what fails comes back: once is enough */
 	pthread_mutex_unlock(&t->settle_lock);

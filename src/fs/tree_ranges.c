@@ -16,7 +16,7 @@ static int answer(struct tree *t, struct node *node, int r, uint64_t bad)
 int tree_allocate(struct tree *t, struct io *io, struct node *node, const struct file_range *range)
 {
 	uint64_t bad;
-	int r = file_allocate(node->file, io, range, &bad);
+	int r = tree_file_allocate(t, io, node, range, &bad);
 
 	return answer(t, node, r, bad);
 }
@@ -64,7 +64,7 @@ static int copy_data(struct tree *t, struct io *io, const struct tree_copy *c, s
 		return r;
 	if ((const uint8_t *)data != io->data + IO_DATA)
 		memmove(io->data + IO_DATA, data, *done);
-	r = file_write(c->to->file, io, c->to_offset, *done, false, &bad);
+	r = tree_file_write(t, io, c->to, c->to_offset, *done, false, &bad);
 	return answer(t, c->to, r, bad);
 }
 

@@ -36,9 +36,12 @@ void tree_hold(struct node *node, const struct spot *spot, const struct stat *st
 void tree_forget_name(struct tree *t, struct node *node, const struct spot *spot,
 		      const struct stat *st)
 {
-	if (node)
-		nodes_unlinked(t->nodes, node, spot->dir, spot->stored.name,
-			       S_ISDIR(st->st_mode) || st->st_nlink <= 1);
+	if (!node)
+		return;
+	nodes_unlinked(t->nodes, node, spot->dir, spot->stored.name,
+		       S_ISDIR(st->st_mode) || st->st_nlink <= 1);
+	if (S_ISREG(st->st_mode) && st->st_nlink <= 1)
+		tree_journal_drop(t, node);
 }
 
 int tree_unlink(struct tree *t, struct node *dir, const char *name)

@@ -161,6 +161,8 @@ static int bind_dir_twice(struct tree *t, struct move *m)
 	if (r)
 		return r;
 	r = dirrec_write(fd, t->keys, &record, &in_xattr);
+	if (!r && !in_xattr)
+		r = dirrec_sync(fd); /* data, that would not be there before the new name */
 	nodes_dirfd_put(t->nodes, m->node);
 	return r;
 }

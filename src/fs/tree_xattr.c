@@ -72,6 +72,7 @@ static int target_plain(struct tree *t, struct node *node, struct target *target
 		node->opens++;
 		target->file_open = true;
 		fd = target->open_fd = file_fd(node->file);
+		file_touch(node->file);
 	}
 	lock_drop(&node->lock);
 	if (!target->file_open && node->type == S_IFDIR) {
@@ -104,6 +105,8 @@ static int target_sealed(struct tree *t, struct io *io, struct node *node, bool 
 		target->owner.id = file_id(node->file);
 		target->owner.id_size = KEYS_FILE_ID_SIZE;
 		fd = target->open_fd = file_fd(node->file);
+		if (write)
+			file_touch(node->file);
 	} else if (node->type == S_IFDIR) {
 		r = tree_enter(t, node);
 		if (!r)

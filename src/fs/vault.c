@@ -78,6 +78,7 @@ static int slot_append(struct vault_config *config, const struct vault_secret *s
 		return VAULT_SLOTS_FULL;
 	slot->info.id = id + 1;
 	slot->info.kind = secret->kind;
+	strcpy(slot->info.type, vault_kind_name(secret->kind));
 	strcpy(slot->info.label, label); /* checked: it fits */
 	slot->info.kdf = *kdf;
 	config->n_slots++;
@@ -456,6 +457,17 @@ static int try_words(const struct vault_config *config, const struct vault_secre
 	return VAULT_WRONG_KEY;
 }
 
+/* That no key fits may be because some were not tried. */
+static void tell_of_unknown(const struct vault_config *config)
+{
+	for (uint32_t i = 0; i < config->n_slots; i++)
+		if (config->slots[i].info.kind == VAULT_UNKNOWN)
+			vault_why_set("wrong passphrase or key; slot %u is of type %s, which needs "
+				      "a newer cryptfs",
+				      (unsigned int)config->slots[i].info.id,
+				      config->slots[i].info.type);
+}
+
 /* Each try takes about a second, so the likely slots come first. */
 int vault_find_slot(const struct vault_config *config, const struct vault_secret *secret,
 		    struct vault_derived *d, uint32_t *index)
@@ -466,13 +478,15 @@ int vault_find_slot(const struct vault_config *config, const struct vault_secret
 	};
 	int r;
 
-	if (secret->kind == VAULT_RECOVERY)
-		return try_kind(config, VAULT_RECOVERY, secret, d, index);
+	if (secret->kind == VAULT_RECOVERY || secret->kind == VAULT_FIDO2)
+		return try_kind(config, secret->kind, secret, d, index);
 	r = try_words(config, secret, d, index);
 	if (r == VAULT_WRONG_KEY)
 		r = try_kind(config, secret->kind, secret, d, index);
 	if (r == VAULT_WRONG_KEY)
 		r = try_kind(config, other[secret->kind], secret, d, index);
+	if (r == VAULT_WRONG_KEY && !vault_why())
+		tell_of_unknown(config);
 	return r;
 }
 
@@ -689,8 +703,9 @@ static int check_new(const struct vault_secret *secret, struct vault_kdf *kdf)
 	return vault_kdf_choose(kdf);
 }
 
-int vault_add_slot(struct vault *v, const struct vault_secret *secret, const char *label,
-		   const struct vault_kdf *kdf, uint32_t *id)
+static int add_slot(struct vault *v, const struct vault_secret *secret,
+		    const struct vault_token *token, const char *label, const struct vault_kdf *kdf,
+		    uint32_t *id)
 {
 	struct vault_kdf chosen = *kdf;
 	struct vault_config *config;
@@ -703,11 +718,30 @@ int vault_add_slot(struct vault *v, const struct vault_secret *secret, const cha
 		r = VAULT_SLOTS_FULL;
 	if (!r)
 		r = check_new(secret, &chosen);
+	if (!r && token)
+		config->slots[config->n_slots].info.token = *token;
 	if (!r)
 		r = slot_append(config, secret, label, &chosen, v->keys->master);
 	if (!r)
 		*id = config->slots[config->n_slots - 1].info.id;
 	return vault_finish_change(v, config, r);
+}
+
+int vault_add_slot(struct vault *v, const struct vault_secret *secret, const char *label,
+		   const struct vault_kdf *kdf, uint32_t *id)
+{
+	return add_slot(v, secret, NULL, label, kdf, id);
+}
+
+int vault_add_token(struct vault *v, const struct vault_secret *secret,
+		    const struct vault_token *token, const char *label, uint32_t *id)
+{
+	/* 256 bits of a device need no stretching. */
+	const struct vault_kdf kdf = { VAULT_KDF_MEMORY_FLOOR, VAULT_KDF_OPERATIONS_FLOOR };
+
+	if (secret->kind != VAULT_FIDO2)
+		return -EINVAL;
+	return add_slot(v, secret, token, label, &kdf, id);
 }
 
 uint32_t vault_slot_index(const struct vault_config *config, uint32_t id)
@@ -757,6 +791,9 @@ int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 	r = i == config->n_slots ? VAULT_NO_SLOT : check_new(secret, &chosen);
 	if (!r) {
 		config->slots[i].info.kind = secret->kind;
+		memset(&config->slots[i].info.token, 0, sizeof(struct vault_token));
+		memset(config->slots[i].info.type, 0, VAULT_TYPE_SIZE);
+		strcpy(config->slots[i].info.type, vault_kind_name(secret->kind));
 		config->slots[i].info.kdf = chosen;
 		r = vault_slot_seal(config, &config->slots[i], secret, v->keys->master);
 	}
@@ -813,6 +850,11 @@ void vault_health(const struct vault *v, struct vault_health *health)
 int vault_fd(const struct vault *v)
 {
 	return v->fd;
+}
+
+enum vault_lock vault_lock_of(const struct vault *v)
+{
+	return v->lock;
 }
 
 const struct keyring *vault_keys(const struct vault *v)

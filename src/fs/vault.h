@@ -43,6 +43,9 @@ enum {
 enum {
 	VAULT_ID_SIZE = 16,
 	VAULT_MAX_SLOTS = 32,
+	VAULT_TYPE_SIZE = 32, /* with its zero */
+	VAULT_CREDENTIAL_MAX = 512,
+	VAULT_CHALLENGE_SIZE = 32,
 	VAULT_PASSPHRASE_MAX = 4096, /* bytes */
 };
 
@@ -58,6 +61,8 @@ enum vault_kind {
 	VAULT_PASSPHRASE, /* what a person types; also recovery words, when opening */
 	VAULT_KEYFILE,	  /* all bytes of a file */
 	VAULT_RECOVERY,	  /* RECOVERY_SECRET_SIZE random bytes */
+	VAULT_FIDO2,	  /* what a security key answers: see fido2.h */
+	VAULT_UNKNOWN,	  /* a slot of a later version, which is kept as it is */
 };
 
 /* In secmem, owned by the caller. */
@@ -85,12 +90,21 @@ enum vault_rotation {
 	VAULT_SWITCHED, /* tree/ has the new key; what is left of the old one is to go */
 };
 
+/* What a security key needs to know to give its secret again; no secret. */
+struct vault_token {
+	size_t size;
+	uint8_t credential[VAULT_CREDENTIAL_MAX];
+	uint8_t challenge[VAULT_CHALLENGE_SIZE];
+};
+
 /* One line of `cryptfs info`; no secret. */
 struct vault_slot_info {
 	uint32_t id; /* from 1; never that of another slot */
 	enum vault_kind kind;
+	char type[VAULT_TYPE_SIZE]; /* as in the configuration */
 	char label[64];
-	struct vault_kdf kdf;
+	struct vault_kdf kdf;	  /* zeros of an unknown one */
+	struct vault_token token; /* zeros but with VAULT_FIDO2 */
 };
 
 struct vault_info {
@@ -130,6 +144,9 @@ int vault_create(const char *path, const struct vault_create *how,
  */
 int vault_open(const char *path, enum vault_lock lock, struct vault **out);
 
+/* The lock that it was opened with. */
+enum vault_lock vault_lock_of(const struct vault *v);
+
 /*
  * Try secret on the slots, those of its kind first, and check the
  * configuration's MAC: 0, VAULT_WRONG_KEY, VAULT_DAMAGED or -errno.  A
@@ -146,6 +163,10 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret);
 /* Another slot, of the secret's kind; label as in vault_create.  VAULT_SLOTS_FULL. */
 int vault_add_slot(struct vault *v, const struct vault_secret *secret, const char *label,
 		   const struct vault_kdf *kdf, uint32_t *id);
+
+/* The same for the secret of a security key, of kind VAULT_FIDO2. */
+int vault_add_token(struct vault *v, const struct vault_secret *secret,
+		    const struct vault_token *token, const char *label, uint32_t *id);
 
 /* Its secret works no longer.  VAULT_NO_SLOT, VAULT_LAST_SLOT. */
 int vault_remove_slot(struct vault *v, uint32_t id);
@@ -172,7 +193,7 @@ int vault_restore_header(struct vault *v);
 /* The slot that vault_unlock opened. */
 uint32_t vault_unlocked_slot(const struct vault *v);
 
-/* "passphrase", "keyfile" or "recovery" */
+/* "passphrase", "keyfile", "recovery", "fido2" or "unknown" */
 const char *vault_kind_name(enum vault_kind kind);
 
 /*

@@ -31,10 +31,12 @@ _Static_assert(VAULT_CONFIG_WRAPPED_SIZE ==
 	       "wrapped master key");
 
 static const char *const kinds[] = {
-	[VAULT_PASSPHRASE] = "passphrase",
-	[VAULT_KEYFILE] = "keyfile",
-	[VAULT_RECOVERY] = "recovery",
+	[VAULT_PASSPHRASE] = "passphrase", [VAULT_KEYFILE] = "keyfile",
+	[VAULT_RECOVERY] = "recovery",	   [VAULT_FIDO2] = "fido2",
+	[VAULT_UNKNOWN] = "unknown",
 };
+
+enum { N_KINDS = VAULT_UNKNOWN };
 
 /* Flags, by the rotation that they tell of. */
 static const char *const rotations[] = {
@@ -70,7 +72,7 @@ static int too_new(struct vault_config_problem *problem, const char *what)
 
 static json_t *hex_new(const uint8_t *bytes, size_t size)
 {
-	char text[2 * VAULT_CONFIG_WRAPPED_SIZE + 1];
+	char text[2 * VAULT_CREDENTIAL_MAX + 1];
 
 	sodium_bin2hex(text, sizeof(text), bytes, size);
 	return json_string(text);
@@ -89,17 +91,31 @@ static bool hex_read(const char *text, uint8_t *bytes, size_t size)
 /* The members of a slot that its wrapping authenticates. */
 static json_t *slot_parameters_new(const struct vault_config_slot *slot)
 {
-	return json_pack("{s:I, s:s, s:s, s:{s:s, s:I, s:I}, s:o}", "id", (json_int_t)slot->info.id,
-			 "type", vault_kind_name(slot->info.kind), "label", slot->info.label, "kdf",
-			 "name", KDF_NAME, "memory", (json_int_t)slot->info.kdf.memory,
-			 "operations", (json_int_t)slot->info.kdf.operations, "salt",
-			 hex_new(slot->salt, sizeof(slot->salt)));
+	const struct vault_token *token = &slot->info.token;
+	json_t *object = json_pack(
+		"{s:I, s:s, s:s, s:{s:s, s:I, s:I}, s:o}", "id", (json_int_t)slot->info.id, "type",
+		vault_kind_name(slot->info.kind), "label", slot->info.label, "kdf", "name",
+		KDF_NAME, "memory", (json_int_t)slot->info.kdf.memory, "operations",
+		(json_int_t)slot->info.kdf.operations, "salt",
+		hex_new(slot->salt, sizeof(slot->salt)));
+
+	if (object && slot->info.kind == VAULT_FIDO2 &&
+	    (json_object_set_new(object, "credential", hex_new(token->credential, token->size)) ||
+	     json_object_set_new(object, "challenge",
+				 hex_new(token->challenge, sizeof(token->challenge))))) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
 }
 
 static json_t *slot_new(const struct vault_config_slot *slot)
 {
-	json_t *object = slot_parameters_new(slot);
+	json_t *object;
 
+	if (slot->info.kind == VAULT_UNKNOWN)
+		return json_loads(slot->unknown, JSON_REJECT_DUPLICATES, NULL);
+	object = slot_parameters_new(slot);
 	if (!object ||
 	    json_object_set_new(object, "nonce", hex_new(slot->nonce, sizeof(slot->nonce))) ||
 	    json_object_set_new(object, "wrapped", hex_new(slot->wrapped, sizeof(slot->wrapped)))) {
@@ -175,7 +191,7 @@ bool vault_config_label_is_valid(const char *label)
 
 static bool kind_read(const char *name, enum vault_kind *kind)
 {
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+	for (size_t i = 0; i < N_KINDS; i++) {
 		*kind = (enum vault_kind)i;
 		if (strcmp(name, kinds[i]) == 0)
 			return true;
@@ -215,17 +231,104 @@ static int slot_judge(const struct raw_slot *raw, unsigned int number,
 	    !hex_read(raw->wrapped, slot->wrapped, sizeof(slot->wrapped)))
 		return damaged(problem, "slot %u: salt, nonce or wrapped key malformed", number);
 	slot->info.id = (uint32_t)raw->id;
+	strcpy(slot->info.type, raw->type); /* a known one, and they are short */
 	slot->info.kdf.memory = (uint64_t)raw->memory;
 	slot->info.kdf.operations = (uint64_t)raw->operations;
 	(void)snprintf(slot->info.label, sizeof(slot->info.label), "%s", raw->label);
 	return 0;
 }
 
+static bool type_is_valid(const char *type)
+{
+	size_t size = strlen(type);
+
+	return size > 0 && size < VAULT_TYPE_SIZE &&
+	       strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789-") == size;
+}
+
+/* A slot of a type that is not known here: what all have in common, and all of it to keep. */
+static int unknown_decode(json_t *object, unsigned int number, struct vault_config_slot *slot,
+			  struct vault_config_problem *problem)
+{
+	const char *type, *label;
+	json_int_t id;
+	char *text;
+	size_t size;
+
+	if (json_unpack(object, "{s:I, s:s, s:s}", "id", &id, "type", &type, "label", &label))
+		return damaged(problem, "slot %u: a member is missing, unknown or mistyped",
+			       number);
+	if (id < 1 || id > INT32_MAX)
+		return damaged(problem, "slot %u: id out of range", number);
+	if (!type_is_valid(type))
+		return damaged(problem, "slot %u: bad type", number);
+	if (!vault_config_label_is_valid(label))
+		return damaged(problem, "slot %u: bad label", number);
+	text = json_dumps(object, CANONICAL);
+	if (!text)
+		return -ENOMEM;
+	size = strlen(text);
+	if (size < sizeof(slot->unknown))
+		memcpy(slot->unknown, text, size + 1);
+	free(text);
+	if (size >= sizeof(slot->unknown))
+		return damaged(problem, "slot %u: too large for one of an unknown type", number);
+	slot->info.id = (uint32_t)id;
+	slot->info.kind = VAULT_UNKNOWN;
+	strcpy(slot->info.type, type);
+	strcpy(slot->info.label, label);
+	return 0;
+}
+
+/* What a security key has beside the members of all; they are taken out of object. */
+static int token_decode(json_t *object, unsigned int number, struct vault_token *token,
+			struct vault_config_problem *problem)
+{
+	const char *credential, *challenge;
+	size_t size;
+
+	if (json_unpack(object, "{s:s, s:s}", "credential", &credential, "challenge", &challenge))
+		return damaged(problem, "slot %u: a member is missing, unknown or mistyped",
+			       number);
+	size = strlen(credential) / 2;
+	if (size < 1 || size > sizeof(token->credential) ||
+	    !hex_read(credential, token->credential, size) ||
+	    !hex_read(challenge, token->challenge, sizeof(token->challenge)))
+		return damaged(problem, "slot %u: credential or challenge malformed", number);
+	token->size = size;
+	(void)json_object_del(object, "credential"); /* it is there */
+	(void)json_object_del(object, "challenge");
+	return 0;
+}
+
+static bool has_token(json_t *object)
+{
+	const char *type = json_string_value(json_object_get(object, "type"));
+
+	return type && strcmp(type, kinds[VAULT_FIDO2]) == 0;
+}
+
+static bool is_known(json_t *object)
+{
+	const char *type = json_string_value(json_object_get(object, "type"));
+	enum vault_kind kind;
+
+	return !type || kind_read(type, &kind);
+}
+
 static int slot_decode(json_t *object, unsigned int number, struct vault_config_slot *slot,
 		       struct vault_config_problem *problem)
 {
 	struct raw_slot raw;
+	int r;
 
+	if (!is_known(object))
+		return unknown_decode(object, number, slot, problem);
+	if (has_token(object)) {
+		r = token_decode(object, number, &slot->info.token, problem);
+		if (r)
+			return r;
+	}
 	if (json_unpack_ex(object, NULL, JSON_STRICT,
 			   "{s:I, s:s, s:s, s:{s:s, s:I, s:I !}, s:s, s:s, s:s !}", "id", &raw.id,
 			   "type", &raw.type, "label", &raw.label, "kdf", "name", &raw.kdf,

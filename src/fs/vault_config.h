@@ -21,10 +21,11 @@ enum {
 	VAULT_CONFIG_MAX_SIZE = 1 << 20, /* bytes of JSON */
 	VAULT_CONFIG_VERSION = 1,
 	VAULT_CONFIG_MAC_SIZE = 32,
-	VAULT_CONFIG_KEK_SIZE = 32,	/* what a slot's KDF gives */
-	VAULT_CONFIG_SALT_SIZE = 16,	/* Argon2id */
-	VAULT_CONFIG_NONCE_SIZE = 24,	/* XChaCha20-Poly1305 */
-	VAULT_CONFIG_WRAPPED_SIZE = 48, /* master key and tag */
+	VAULT_CONFIG_KEK_SIZE = 32,	  /* what a slot's KDF gives */
+	VAULT_CONFIG_SALT_SIZE = 16,	  /* Argon2id */
+	VAULT_CONFIG_NONCE_SIZE = 24,	  /* XChaCha20-Poly1305 */
+	VAULT_CONFIG_WRAPPED_SIZE = 48,	  /* master key and tag */
+	VAULT_CONFIG_UNKNOWN_SIZE = 2048, /* of the JSON of an unknown slot, with its zero */
 };
 
 /* Bounds of what a slot may ask for; creating has a higher floor. */
@@ -40,6 +41,8 @@ struct vault_config_slot {
 	uint8_t salt[VAULT_CONFIG_SALT_SIZE];
 	uint8_t nonce[VAULT_CONFIG_NONCE_SIZE];
 	uint8_t wrapped[VAULT_CONFIG_WRAPPED_SIZE];
+	char unknown[VAULT_CONFIG_UNKNOWN_SIZE]; /* canonical, of that kind; the others mean nothing
+						  */
 };
 
 struct vault_config {

@@ -257,7 +257,7 @@ int vault_files_is_unused(int dirfd)
 int vault_files_clear(int dirfd)
 {
 	static const char *const names[] = { "cryptfs.conf", "cryptfs.conf.bak", TEMPORARY,
-					     "tree/" DIRREC_FILE };
+					     ("tree/" DIRREC_FILE) };
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

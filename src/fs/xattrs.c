@@ -8,6 +8,7 @@
 #include "fs/base64.h"
 #include "fs/box.h"
 #include "fs/dirrec.h"
+#include "fs/place.h"
 #include "fs/siv.h"
 
 #define PLAIN_PREFIX  "user."
@@ -72,7 +73,7 @@ int xattrs_name_decode(const struct keyring *keys, const struct xattrs_owner *ow
 	int r;
 
 	if (strncmp(stored, STORED_PREFIX, STORED_PREFIX_SIZE) != 0 ||
-	    strcmp(stored, DIRREC_XATTR) == 0)
+	    strcmp(stored, DIRREC_XATTR) == 0 || strcmp(stored, PLACE_XATTR) == 0)
 		return XATTRS_FOREIGN;
 	stored += STORED_PREFIX_SIZE;
 	if (base64_decode(stored, strlen(stored), sealed, sizeof(sealed), &sealed_size))

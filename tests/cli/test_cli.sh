@@ -202,6 +202,9 @@ says 1 'did you mean --new-keyfile?' key add --new-kyfile x v
 says 1 'makes its own key' key add --recovery --new-passfile sekret v
 says 1 'not 1 to 63 bytes of text' key add --label= v
 says 4 'wrong passphrase' key add --passfile sekret --new-keyfile key $kdf v
+says 1 '--new-fido2 makes its own key' key add --new-fido2 auto --new-passfile sekret v
+says 1 'makes its own key' key add --new-fido2 auto --recovery v
+says 4 'it has no slot for a security key' fsck --fido2 /dev/null v
 says 0 - key add --passfile secret --new-keyfile key --label car $kdf v
 prints 'added slot 2 to v'
 says 0 - key add --keyfile key --recovery v

@@ -76,7 +76,7 @@ for shell in bash zsh fish; do
 		echo "completion: no $shell here"
 		continue
 	fi
-	offers $shell 'cryptfs ' init passwd key header rotate info bench status
+	offers $shell 'cryptfs ' init passwd key header rotate info bench status umount
 	offers $shell 'cryptfs key ' add remove list change
 	offers $shell 'cryptfs init --' --cipher --passfile --recovery
 	offers $shell 'cryptfs key add --' --new-keyfile --label

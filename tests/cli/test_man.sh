@@ -13,17 +13,17 @@ for page in "$MAN"/*; do
 	mandoc -Tlint -Wwarning "$page" || failures=$((failures + 1))
 done
 
-commands='init passwd rotate info fsck bench status umount suspend resume path encrypt decrypt'
+commands=$("$CRYPTFS" --help | sed -n 's/^  \([a-z]\{2,\}\)  .*/\1/p')
 in_help=$(for command in '' $commands; do "$CRYPTFS" $command --help; done |
-	grep -o -- '--[a-z][a-z-]*' | sort -u)
-in_page=$(grep -o 'Fl -[a-z][a-z-]*[a-z]' "$MAN/cryptfs.1" | sed 's/Fl /-/' | sort -u)
+	grep -o -- '--[a-z][a-z0-9-]*' | sort -u)
+in_page=$(grep -o 'Fl -[a-z][a-z0-9-]*[a-z0-9]' "$MAN/cryptfs.1" | sed 's/Fl /-/' | sort -u)
 if [ "$in_help" != "$in_page" ]; then
 	echo "options of --help (<) and cryptfs.1 (>):"
 	diff <(echo "$in_help") <(echo "$in_page")
 	failures=$((failures + 1))
 fi
 for command in $commands; do
-	if ! grep -q "^\.It Cm $command\( Ar .*\)\?$" "$MAN/cryptfs.1"; then
+	if ! grep -q "^\.It Cm $command\b" "$MAN/cryptfs.1"; then
 		echo "cryptfs.1 does not describe $command"
 		failures=$((failures + 1))
 	fi

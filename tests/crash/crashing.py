@@ -58,7 +58,8 @@ class Mount:
 
     def __init__(self, before=(), options=(), pid=None, passfile=PASSFILE, may_say=(),
                  until=None):
-        self.may_say = ["; unmounting it", "uses the xor cipher", *may_say]
+        self.may_say = ["; unmounting it", "uses the xor cipher",
+                        "was not unmounted: put ", *may_say]
         self.log = open(os.path.join(WORK, "log"), "w+b")
         self.process = subprocess.Popen(
             [*before, os.environ["CRYPTFS_MOUNT"], VAULT, MNT, "-f", "-o",

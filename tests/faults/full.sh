@@ -11,9 +11,10 @@ backing=$work/backing
 mkdir "$backing"
 vault=$backing/vault
 
+# 4 MiB of each are the journal's, from the first change on that needs it.
 ext4() { # OPTIONS...
 	local image=$work/image
-	truncate -s 48M "$image"
+	truncate -s 52M "$image"
 	/sbin/mkfs.ext4 -q -F -m 0 -b 4096 -O ^has_journal "$image"
 	mount -o loop "$image" "$backing"
 }
@@ -26,7 +27,7 @@ on() {
 	case $kind in
 	ext4) ext4 ;;
 	inodes) mount -t tmpfs -o nr_inodes=900,mode=755 cryptfs-test "$backing" ;;
-	*) mount -t tmpfs -o size=32m,mode=755 cryptfs-test "$backing" ;;
+	*) mount -t tmpfs -o size=36m,mode=755 cryptfs-test "$backing" ;;
 	esac
 	undo+=("umount '$backing' 2>/dev/null")
 	new_vault
@@ -108,6 +109,8 @@ the_end() {
 	echo again >>"$mnt/dir/1"
 	cat /dev/zero >"$backing/filler" 2>/dev/null || true
 	unmount_vault
+	# What the journal gave back.
+	cat /dev/zero >>"$backing/filler" 2>/dev/null || true
 	echo 'another passphrase' >"$work/another"
 	chmod 600 "$work/another"
 	status=0

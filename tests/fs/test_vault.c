@@ -25,6 +25,7 @@
 #include "fs/recovery.h"
 #include "fs/vault.h"
 #include "fs/vault_config.h"
+#include "fs/vault_internal.h"
 #include "fs/vault_kdf.h"
 
 /* ---- failures placed by the linker's --wrap ---------------------------- */
@@ -955,6 +956,36 @@ static void slots_need_the_key_and_the_lock(void **state)
 	vault_close(v);
 }
 
+static void a_slot_of_a_later_version_hinders_nobody(void **state)
+{
+	struct vault *v = open_unlocked();
+	struct vault_config *config;
+	struct vault_info info;
+	int r;
+
+	(void)state;
+	config = vault_start_change(v, &r);
+	config->n_slots = 2;
+	config->slots[1] = config->slots[0];
+	config->slots[0] = (struct vault_config_slot){
+		.info = { .id = 9, .kind = VAULT_UNKNOWN, .type = "2050", .label = "retina" },
+		.unknown = "{\"id\":9,\"label\":\"retina\",\"type\":\"2050\"}",
+	};
+	assert_int_equal(vault_finish_change(v, config, r), 0);
+	vault_close(v);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+	assert_int_equal(unlock_with(&wrong, VAULT_EXCLUSIVE), VAULT_WRONG_KEY);
+	assert_non_null(strstr(vault_why(), "slot 9 is of type 2050, which needs a newer cryptfs"));
+	assert_int_equal(add_slot(&wrong, "another"), 10);
+	v = open_unlocked();
+	vault_info(v, &info);
+	assert_int_equal(info.n_slots, 3);
+	assert_string_equal(info.slots[0].type, "2050");
+	assert_int_equal(vault_remove_slot(v, 9), 0);
+	vault_close(v);
+	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
+}
+
 /* ---- a header elsewhere ------------------------------------------------ */
 
 static const char *saved_header(void)
@@ -1104,6 +1135,7 @@ int main(void)
 		V(there_is_room_for_32_slots),
 		V(a_slot_that_cannot_be_written_changes_nothing),
 		V(slots_need_the_key_and_the_lock),
+		V(a_slot_of_a_later_version_hinders_nobody),
 		V(a_lost_configuration_is_restored),
 		V(the_header_of_another_vault_is_refused),
 		V(what_is_no_header_is_refused),

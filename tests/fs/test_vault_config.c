@@ -96,6 +96,125 @@ static void a_rotation_is_a_flag_and_changes_the_mac(void **state)
 	}
 }
 
+#define FIDO2_SLOT(more)                                                                           \
+	"{\"id\":7,\"type\":\"fido2\",\"label\":\"ring\",\"kdf\":{\"name\":\"argon2id\","          \
+	"\"memory\":67108864,\"operations\":3},\"salt\":\"" HEX16 "\",\"nonce\":\"" HEX24          \
+	"\",\"wrapped\":\"" HEX48 "\"" more "}"
+
+static void a_slot_of_a_security_key_has_what_that_needs(void **state)
+{
+	static const struct {
+		const char *slot;
+		int answer;
+	} slots[] = {
+		{ FIDO2_SLOT(",\"credential\":\"0badcafe\",\"challenge\":\"" HEX16 HEX16 "\""), 0 },
+		{ FIDO2_SLOT(""), VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"0badcafe\""), VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"\",\"challenge\":\"" HEX16 HEX16 "\""),
+		  VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"0badcaf\",\"challenge\":\"" HEX16 HEX16 "\""),
+		  VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"0badcafe\",\"challenge\":\"" HEX16 "\""),
+		  VAULT_DAMAGED },
+		{ FIDO2_SLOT(",\"credential\":\"0badcafe\",\"challenge\":\"" HEX16 HEX16
+			     "\",\"more\":1"),
+		  VAULT_DAMAGED },
+	};
+	static struct vault_config config, again;
+	struct vault_config_problem problem;
+	char *written;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+		char *instead = NULL;
+		char *json;
+
+		assert_true(asprintf(&instead, "\"slots\":[%s,", slots[i].slot) > 0);
+		json = with("\"slots\":[", instead);
+		assert_int_equal(vault_config_decode_why(json, strlen(json), &config, &problem),
+				 slots[i].answer);
+		if (!slots[i].answer) {
+			assert_int_equal(config.slots[0].info.token.size, 4);
+			assert_int_equal(config.slots[0].info.token.credential[3], 0xfe);
+			assert_int_equal(vault_config_encode(&config, &written), 0);
+			assert_int_equal(vault_config_decode(written, strlen(written), &again), 0);
+			assert_memory_equal(&config, &again, sizeof(config));
+			free(written);
+		}
+		free(instead);
+		free(json);
+	}
+}
+
+#define OF_2050 "\"type\":\"2050\",\"id\":7,\"label\":\"retina\""
+
+static void a_slot_of_an_unknown_type_is_kept_as_it_is(void **state)
+{
+	static struct vault_config config, again, other;
+	uint8_t mac[VAULT_CONFIG_MAC_SIZE], other_mac[VAULT_CONFIG_MAC_SIZE];
+	struct keyring keys;
+	char *json = with("\"slots\":[",
+			  "\"slots\":[{" OF_2050 ",\"z\":{\"b\":[1,true],\"a\":\"\u00fc\"}},");
+	char *changed = with("\"slots\":[",
+			     "\"slots\":[{" OF_2050 ",\"z\":{\"b\":[2,true],\"a\":\"\u00fc\"}},");
+	char *written;
+
+	(void)state;
+	fixture_keys(&keys);
+	assert_int_equal(vault_config_decode(json, strlen(json), &config), 0);
+	assert_int_equal(config.n_slots, 2);
+	assert_int_equal(config.slots[0].info.kind, VAULT_UNKNOWN);
+	assert_int_equal(config.slots[0].info.id, 7);
+	assert_string_equal(config.slots[0].info.type, "2050");
+	assert_string_equal(config.slots[0].info.label, "retina");
+	assert_string_equal(config.slots[0].unknown,
+			    "{\"id\":7,\"label\":\"retina\",\"type\":\"2050\",\"z\":{"
+			    "\"a\":\"\u00fc\",\"b\":[1,true]}}");
+	assert_int_equal(vault_config_encode(&config, &written), 0);
+	assert_int_equal(vault_config_decode(written, strlen(written), &again), 0);
+	assert_memory_equal(&config, &again, sizeof(config));
+	assert_int_equal(vault_config_decode(changed, strlen(changed), &other), 0);
+	assert_int_equal(vault_config_mac(&config, &keys, mac), 0);
+	assert_int_equal(vault_config_mac(&other, &keys, other_mac), 0);
+	assert_memory_not_equal(mac, other_mac, sizeof(mac));
+	free(written);
+	free(changed);
+	free(json);
+}
+
+static void an_unknown_slot_has_an_id_a_label_and_a_limit(void **state)
+{
+	static const char *const refused[] = {
+		"{\"type\":\"2050\",\"label\":\"x\"}",
+		"{\"type\":\"2050\",\"id\":7}",
+		"{\"type\":\"2050\",\"id\":0,\"label\":\"x\"}",
+		"{\"type\":\"2050\",\"id\":1,\"label\":\"x\"}",
+		"{\"type\":\"2050\",\"id\":7,\"label\":\"\"}",
+		"{\"type\":\"\",\"id\":7,\"label\":\"x\"}",
+		"{\"type\":\"Retina\",\"id\":7,\"label\":\"x\"}",
+		"{\"type\":\"x123456789x123456789x123456789xx\",\"id\":7,\"label\":\"x\"}",
+		NULL, /* too large */
+	};
+	char large[VAULT_CONFIG_UNKNOWN_SIZE + 64];
+	struct vault_config_problem problem;
+	int n = snprintf(large, sizeof(large), "{" OF_2050 ",\"z\":\"");
+
+	(void)state;
+	memset(large + n, 'z', VAULT_CONFIG_UNKNOWN_SIZE - n - 2);
+	strcpy(large + VAULT_CONFIG_UNKNOWN_SIZE - 2, "\"}");
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		char *json = NULL;
+		char *instead = NULL;
+
+		assert_true(asprintf(&instead, "\"slots\":[%s,", refused[i] ? refused[i] : large) >
+			    0);
+		json = with("\"slots\":[", instead);
+		assert_int_equal(decode(json, &problem), VAULT_DAMAGED);
+		free(instead);
+		free(json);
+	}
+}
+
 static void what_is_written_reads_back_the_same(void **state)
 {
 	static struct vault_config config, again;
@@ -144,7 +263,7 @@ static void every_refusal_says_why(void **state)
 		{ "{\"id\":1,", "{\"id\":0,", VAULT_DAMAGED, "slot 1: id" },
 		{ "{\"id\":1,", "{\"id\":4294967297,", VAULT_DAMAGED, "slot 1: id" },
 		{ "{\"id\":1,", "{\"id\":1,\"x\":1,", VAULT_DAMAGED, "slot 1: a member" },
-		{ "\"passphrase\"", "\"smoke signal\"", VAULT_DAMAGED, "unknown type" },
+		{ "\"passphrase\"", "\"smoke signal\"", VAULT_DAMAGED, "bad type" },
 		{ "\"home\"", "\"\"", VAULT_DAMAGED, "bad label" },
 		{ "\"home\"", "\"a\\u0007b\"", VAULT_DAMAGED, "bad label" },
 		{ "\"home\"", "\"" HEX24 HEX16 "\"", VAULT_DAMAGED, "bad label" },
@@ -389,6 +508,9 @@ int main(void)
 		cmocka_unit_test(reads_what_the_format_page_shows),
 		cmocka_unit_test(what_is_written_reads_back_the_same),
 		cmocka_unit_test(a_rotation_is_a_flag_and_changes_the_mac),
+		cmocka_unit_test(a_slot_of_a_security_key_has_what_that_needs),
+		cmocka_unit_test(a_slot_of_an_unknown_type_is_kept_as_it_is),
+		cmocka_unit_test(an_unknown_slot_has_an_id_a_label_and_a_limit),
 		cmocka_unit_test(every_refusal_says_why),
 		cmocka_unit_test(bounds_themselves_are_accepted),
 		cmocka_unit_test(takes_32_slots_and_no_more),

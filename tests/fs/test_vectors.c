@@ -6,16 +6,20 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "fixture.h"
 #include "fs/format.h"
+#include "fs/journal_bytes.h"
 #include "fs/links.h"
 #include "fs/names.h"
+#include "fs/place.h"
 #include "fs/xattrs.h"
 
 static struct keyring keys;
@@ -178,6 +182,78 @@ static void files_are_sealed_as_specified(void **state)
 	}
 }
 
+/* Of one suite: its record of a block, or of small content. */
+static void check_record(const char *name, bool small)
+{
+	struct known raw = known(name);
+	struct journal_record record;
+	uint8_t again[sizeof(raw.bytes)];
+
+	assert_true(journal_record_decode(&keys, raw.bytes, raw.size, &record));
+	assert_int_equal(record.epoch, 0x1122334455667788);
+	check("file_id", record.id, sizeof(record.id));
+	assert_int_equal(record.inode, 4711);
+	assert_int_equal(record.sequence, 7);
+	assert_int_equal(record.block, small ? JOURNAL_SMALL : 5);
+	assert_int_equal(record.length, small ? 5 : 5 * 4096 + 10);
+	assert_int_equal(record.slot, small);
+	assert_int_equal(record.size, raw.size - JOURNAL_RECORD_SIZE);
+	assert_int_equal(record.mtime.tv_sec, 1234567890);
+	assert_int_equal(record.mtime.tv_nsec, 987654321);
+	memcpy(again + JOURNAL_RECORD_SIZE, raw.bytes + JOURNAL_RECORD_SIZE, record.size);
+	journal_record_encode(&keys, &record, again);
+	assert_memory_equal(again, raw.bytes, raw.size);
+}
+
+static void the_journal_is_as_specified(void **state)
+{
+	struct known part = known("journal_part");
+	uint8_t again[JOURNAL_SECTOR];
+	struct journal_record record;
+	struct known half = known("half_aes-256-gcm");
+	struct known block = known("journal_block_aes-256-gcm");
+
+	(void)state;
+	assert_int_equal(journal_part_decode(&keys, part.bytes), 0x1122334455667788);
+	journal_part_encode(&keys, 0x1122334455667788, again);
+	check("journal_part", again, sizeof(again));
+	check_record("journal_block_aes-256-gcm", false);
+	check_record("journal_small_aes-256-gcm", true);
+	check_record("journal_block_chacha20-poly1305", false);
+	check_record("journal_small_chacha20-poly1305", true);
+	/* The payload is what would lie in place. */
+	assert_true(journal_record_decode(&keys, block.bytes, block.size, &record));
+	assert_memory_equal(record.half, half.bytes, sizeof(record.half));
+	check("block_aes-256-gcm", block.bytes + JOURNAL_RECORD_SIZE, record.size);
+}
+
+/* As it would be on a file; memory may have no attributes. */
+static void a_place_is_as_specified(void **state)
+{
+	struct place_record place = { .sequence = 7 };
+	struct known raw = known("place");
+	char path[] = "/tmp/cryptfs-test-XXXXXX";
+	uint8_t found[PLACE_SIZE];
+	int fd = mkstemp(path);
+	int r;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(unlink(path), 0);
+	memcpy(place.bindings[0], known("binding").bytes, FORMAT_BINDING_SIZE);
+	for (uint8_t i = 0; i < FORMAT_BINDING_SIZE; i++)
+		place.bindings[1][i] = i;
+	r = place_write(fd, &keys, known("file_id").bytes, &place);
+	if (!r) {
+		assert_int_equal(fgetxattr(fd, PLACE_XATTR, found, sizeof(found)), raw.size);
+		assert_memory_equal(found, raw.bytes, raw.size);
+	}
+	close(fd);
+	if (r == -EOPNOTSUPP)
+		skip();
+	assert_int_equal(r, 0);
+}
+
 static void symlinks_open_as_specified(void **state)
 {
 	struct known dir_id = known("dir_id");
@@ -248,6 +324,8 @@ int main(void)
 		cmocka_unit_test(names_are_stored_as_specified),
 		cmocka_unit_test(bindings_and_records_are_made_as_specified),
 		cmocka_unit_test(files_are_sealed_as_specified),
+		cmocka_unit_test(the_journal_is_as_specified),
+		cmocka_unit_test(a_place_is_as_specified),
 		cmocka_unit_test(symlinks_open_as_specified),
 		cmocka_unit_test(attributes_are_sealed_as_specified),
 		cmocka_unit_test(files_are_laid_out_as_specified),

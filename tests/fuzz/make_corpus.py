@@ -24,6 +24,11 @@ def chunk(position, size, kind=1):
     return struct.pack("<QII", position, size, kind)
 
 
+def record(block, length, size, slot=0, zeros=b"", epoch=1):
+    return struct.pack("<8sQ32sQQQQII32sQI12s16s", b"cryptfsR", epoch, b"id", 7, 7, block, length,
+                       slot, size, half(3), 10**9, 5, zeros, b"") + bytes(size)
+
+
 SEEDS = {
     "container": {
         "header": b"\0cryptfsC" + struct.pack("<HHIQQ", 1, 1, 0, 64 << 20, 3) + bytes(48 + 48),
@@ -58,6 +63,21 @@ SEEDS = {
         "unknown-flag": b"\1" + header(0, 1 << 6),
         "all-fields": b"\1" + header(5, 63, bytes([1] * 100) + bytes(324)),
         "padding": b"\1" + header(5, 0, bytes(423) + b"\1"),
+    },
+    "journal": {
+        "as-it-is": b"\0" + record(5, 5 * 4096 + 9, 9),
+        "block": b"\1" + record(5, 5 * 4096 + 9, 9),
+        "block-too-short": b"\1" + record(5, 5 * 4096 + 8, 9),
+        "block-too-far": b"\1" + record(1 << 50, 1 << 62, 9),
+        "block-whole": b"\1" + record(0, 4096, 4096),
+        "small": b"\1" + record(2**64 - 1, 9, 512 + 9, 1),
+        "small-slot": b"\1" + record(2**64 - 1, 9, 512 + 9, 2),
+        "small-empty": b"\1" + record(2**64 - 1, 0, 512),
+        "padding": b"\1" + record(5, 5 * 4096 + 9, 9, 0, b"\1"),
+        "whole": b"\2" + (b"\1" + bytes(511) + record(5, 5 * 4096 + 9, 9, 0, b"", 1).ljust(512, b"\0")
+                          + record(2**64 - 1, 9, 512 + 9, 1, b"", 1)).ljust(4096, b"\0")
+        + b"\2" + bytes(511) + record(6, 7 * 4096, 9, 0, b"", 2),
+        "whole-wrong-epoch": b"\2" + b"\1" + bytes(511) + record(5, 5 * 4096 + 9, 9, 0, b"", 2),
     },
     "links": {
         "as-it-is": b"\0" + b"A" * 50,

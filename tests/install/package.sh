@@ -32,6 +32,7 @@ cat >"$work/expected" <<'END'
 ./usr/share/doc/cryptfs/CHANGELOG.md
 ./usr/share/doc/cryptfs/LICENSE
 ./usr/share/doc/cryptfs/README.md
+./usr/share/doc/cryptfs/examples/cryptfs-login
 ./usr/share/doc/cryptfs/examples/home-a-plain.automount
 ./usr/share/doc/cryptfs/examples/home-a-plain.mount
 ./usr/share/doc/cryptfs/examples/sleep-hook

@@ -123,7 +123,7 @@ void pick_name(struct world *w, char *name)
 			fill(name, 256, 'n', "x"); /* one too many */
 			break;
 		}
-		/* fall through */
+		__attribute__((fallthrough));
 	default:
 		name[0] = (char)('a' + below(w, 14));
 		name[1] = '\0';

@@ -215,8 +215,13 @@ def flipped(raw, offset, bit):
 
 
 def set_attribute(path, name, value, back):
-    """Changing one attribute, and how it is put back."""
-    return (lambda: os.setxattr(path, name, value)), (lambda: os.setxattr(path, name, back))
+    """Changing one attribute, and how it is put back; back is None where there was none."""
+    def undo():
+        if back is None:
+            os.removexattr(path, name)
+        else:
+            os.setxattr(path, name, back)
+    return (lambda: os.setxattr(path, name, value)), undo
 
 
 def flips_of_records(v, pick):
@@ -733,10 +738,11 @@ def attributes_moved(v, pick):
         do, undo = set_attribute(v.at(b), other, value, v.entry(b).attributes[other])
         yield Change("attribute value of another", "%s to %s" % (a, b), v.names_of(b), do,
                      undo=undo)
-        if a != b:
-            yield Change("attribute of another", "%s to %s" % (a, b), v.names_of(b),
-                         lambda p=v.at(b), n=name, x=value: os.setxattr(p, n, x),
-                         undo=lambda p=v.at(b), n=name: os.removexattr(p, n))
+        if a == b:
+            continue
+        # A place attribute has the same name everywhere, so b may have one, too.
+        do, undo = set_attribute(v.at(b), name, value, v.entry(b).attributes.get(name))
+        yield Change("attribute of another", "%s to %s" % (a, b), v.names_of(b), do, undo=undo)
     for path in v.files()[:3]:
         for name in ("user.cryptfs.AAAA", "user.foreign", "user.cryptfs."):
             yield Change("attribute of nobody", path, v.names_of(path),

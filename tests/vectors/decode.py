@@ -6,6 +6,9 @@
     decode.py --self-test             open the examples in known.txt
 
 Slow and plain on purpose: it is the second opinion on what the C code writes.
+Of the journal it reads all records and says which files they still count for; it puts none
+in place: which of two versions of a block is newer is only in question after a power
+failure, and a cleanly unmounted vault has no records.
 Needs Debian's python3-cryptography and python3-nacl.  Exit status: 0, or 1
 after a line on standard error for each thing that is damaged, or 77 without
 those packages.
@@ -149,6 +152,7 @@ def no_twins(pairs):
 
 
 CONFIG_MEMBERS = {"version", "min_reader", "id", "suite", "flags", "created", "slots", "mac"}
+SLOT_TYPES = {"passphrase", "keyfile", "recovery", "fido2"}
 SLOT_MEMBERS = {"id", "type", "label", "kdf", "salt", "nonce", "wrapped"}
 
 
@@ -164,7 +168,15 @@ def config_parse(raw):
     require(config["suite"] in SUITES, "suite")
     require(1 <= len(config["slots"]) <= 32, "number of slots")
     for slot in config["slots"]:
-        require(set(slot) == SLOT_MEMBERS, "members of a slot")
+        if slot["type"] not in SLOT_TYPES:
+            require(re.fullmatch("[a-z0-9-]{1,31}", slot["type"]), "type of a slot")
+            require(len(canonical(slot)) <= 2047, "size of an unknown slot")
+            continue
+        token = {"credential", "challenge"} if slot["type"] == "fido2" else set()
+        require(set(slot) == SLOT_MEMBERS | token, "members of a slot")
+        if token:
+            require(re.fullmatch("([0-9a-f]{2}){1,512}", slot["credential"]), "credential")
+            hex_bytes(slot["challenge"], 32)
         require(set(slot["kdf"]) == {"name", "memory", "operations"}, "members of a kdf")
         require(slot["kdf"]["name"] == "argon2id", "kdf")
         require(8 << 20 <= slot["kdf"]["memory"] <= 4 << 30, "memory of a kdf")
@@ -177,7 +189,7 @@ def slot_open(config, slot, passphrase):
     kek = nacl.bindings.crypto_pwhash_alg(
         32, passphrase, hex_bytes(slot["salt"], 16), slot["kdf"]["operations"],
         slot["kdf"]["memory"], nacl.bindings.crypto_pwhash_ALG_ARGON2ID13)
-    parameters = {name: slot[name] for name in SLOT_MEMBERS - {"nonce", "wrapped"}}
+    parameters = {name: slot[name] for name in set(slot) - {"nonce", "wrapped"}}
     aad = hex_bytes(config["id"], 16) + le32(slot["id"]) + canonical(parameters)
     try:
         return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
@@ -190,6 +202,8 @@ def config_open(raw, passphrase):
     """The keys of a vault whose configuration is raw."""
     config = config_parse(raw)
     for slot in config["slots"]:
+        if slot["type"] not in SLOT_TYPES:
+            continue
         master = slot_open(config, slot, passphrase)
         if master:
             keys = Keys(master, SUITES[config["suite"]])
@@ -240,7 +254,8 @@ def record_parse(keys, raw):
     return raw[8:24], (raw[24:40], raw[40:56])
 
 
-def record_read(keys, path):
+def record_read(keys, path, here):
+    """The directory's id, if one of the copies names the place where it was found."""
     copies = []
     try:
         copies.append(record_parse(keys, read_sidecar(os.path.join(path, b".cryptfs-dir"), 72)))
@@ -252,7 +267,8 @@ def record_read(keys, path):
         pass
     require(copies, "no good directory record")
     require(copies[0][0] == copies[-1][0], "two directory records")
-    return copies[0]
+    require(any(here in bindings for _, bindings in copies), "binding")
+    return copies[0][0]
 
 
 def link_open(keys, dir_id, stored, text):
@@ -391,8 +407,23 @@ class File:
     def pread(self, size, offset):
         return os.pread(self.f.fileno(), size, offset)
 
+    def place(self):
+        """The bindings of the place attribute, if it speaks for the current header."""
+        try:
+            raw = os.getxattr(self.f.fileno(), b"user.cryptfs.place")
+        except OSError:
+            return ()
+        mac = blake2b(b"place" + self.header.id + raw[:40], 16, self.keys.directory)
+        if len(raw) != 56 or mac != raw[40:]:
+            return ()
+        if int.from_bytes(raw[:8], "little") < self.header.sequence:
+            return ()
+        return raw[8:24], raw[24:40]
+
     def check_binding(self, binding):
-        require(self.header.flags & MULTI or binding in self.header.bindings, "binding")
+        place = self.place()
+        require(self.header.flags & MULTI or binding in self.header.bindings
+                or binding in place or place == (bytes(16), bytes(16)), "binding")
 
     def small_of(self, header):
         """Small content as a header seals it, or None."""
@@ -512,9 +543,66 @@ def xor_content(keys, raw):
     return bytes(a ^ b for a, b in zip(raw, key))
 
 
+# ---- the journal -------------------------------------------------------------
+
+
+class Record:
+    """The record that raw begins with, whole."""
+
+    def __init__(self, keys, raw):
+        require(len(raw) >= 160 and raw[:8] == b"cryptfsR", "no record")
+        (self.epoch, self.id, self.inode, self.sequence, self.block, self.length, self.slot, size,
+         half, self.seconds, self.nanoseconds, zeros) = struct.unpack("<Q32sQQQQII32sQI12s", raw[8:144])
+        require(size <= BLOCK and len(raw) >= 160 + size, "cut off")
+        self.payload = raw[160:160 + size]
+        mac = blake2b(b"journal" + raw[:144] + self.payload, 16, keys.directory)
+        require(mac == raw[144:160] and not any(zeros), "record")
+        self.half = Half(half)
+        self.size = -(-(160 + size) // 512) * 512  # in the journal
+        require(self.nanoseconds < 10**9, "time")
+        if self.block == 2**64 - 1:
+            require(self.slot < 2 and 512 < size <= 512 + 3071 and self.length == size - 512, "small")
+        else:
+            require(not self.slot and size and self.block < 2**50, "block")
+            require(self.block * BLOCK + size <= self.length <= 2**62, "length")
+
+
+def part_epoch(keys, raw):
+    """The epoch of a part, 0 if it is void."""
+    mac = blake2b(b"journal" + raw[:16], 16, keys.directory)
+    if len(raw) < 512 or raw[:8] != b"cryptfsJ" or mac != raw[16:32]:
+        return 0
+    return int.from_bytes(raw[8:16], "little")
+
+
+def journal_records(keys, raw):
+    """All records of a journal in their order."""
+    size = len(raw) // 2 // 512 * 512
+    records = []
+    for part in sorted((raw[:size], raw[size:2 * size]), key=lambda part: part_epoch(keys, part)):
+        epoch, at = part_epoch(keys, part), 512
+        while epoch:
+            try:
+                record = Record(keys, part[at:])
+                require(record.epoch == epoch, "another epoch")
+            except Damage:
+                break
+            records.append(record)
+            at += record.size
+    return records
+
+
+def journal_load(keys, vault):
+    path = pathlib.Path(vault, "cryptfs.journal")
+    return journal_records(keys, path.read_bytes()) if path.exists() else []
+
+
 class Tree:
-    def __init__(self, keys):
+    def __init__(self, keys, journal=()):
         self.keys = keys
+        self.journal = {}  # file id: up to which sequence there are records
+        for record in journal:
+            self.journal[record.id] = max(record.sequence, self.journal.get(record.id, 0))
         self.damaged = 0
         self.links = {}  # (device, inode) of files with several names: where they went
 
@@ -525,7 +613,8 @@ class Tree:
     def xattrs(self, path, owner_id, out):
         for stored in os.listxattr(path, follow_symlinks=False):
             stored = os.fsencode(stored)
-            if not stored.startswith(b"user.cryptfs.") or stored == b"user.cryptfs.dir":
+            if not stored.startswith(b"user.cryptfs.") or stored in (
+                    b"user.cryptfs.dir", b"user.cryptfs.place"):
                 continue
             try:
                 name, value = xattr_open(self.keys, owner_id, stored, os.getxattr(path, stored))
@@ -534,8 +623,7 @@ class Tree:
                 self.complain(path, e)
 
     def directory(self, path, parent_id, stored, out):
-        dir_id, bindings = record_read(self.keys, path)
-        require(self.keys.binding(parent_id, stored) in bindings, "binding")
+        dir_id = record_read(self.keys, path, self.keys.binding(parent_id, stored))
         os.mkdir(out)
         for name in sorted(os.listdir(path)):
             if not OURS.fullmatch(name):
@@ -589,6 +677,8 @@ class Tree:
             return bytes(32)
         file = File(self.keys, f)
         file.check_binding(binding)
+        require(self.journal.get(file.header.id, -1) < file.header.sequence,
+                "the journal may have newer blocks: mount the vault once")
         file.write_to(plain)
         return file.header.id
 
@@ -612,7 +702,8 @@ def vault_open(vault, passphrase):
 
 def decode_vault(vault, passfile, out):
     passphrase = pathlib.Path(passfile).read_bytes().split(b"\n")[0]
-    tree = Tree(vault_open(pathlib.Path(vault), passphrase))
+    keys = vault_open(pathlib.Path(vault), passphrase)
+    tree = Tree(keys, journal_load(keys, vault))
     try:
         tree.directory(os.fsencode(os.path.join(vault, "tree")), ROOT, b"", os.fsencode(out))
     except Damage as e:
@@ -686,6 +777,27 @@ def test_rest(keys, k):
             expect(function(int(number)) == int(expected), "%s %s" % (line, number))
 
 
+def test_journal(keys, k):
+    expect(part_epoch(keys, k["journal_part"]) == 0x1122334455667788, "part of the journal")
+    place = k["place"]
+    expect(blake2b(b"place" + k["file_id"] + place[:40], 16, keys.directory) == place[40:], "place")
+    for name, number in SUITES.items():
+        if number == 3:
+            continue
+        keys = Keys(k["master"], number)
+        record = Record(keys, k["journal_block_" + name])
+        expect((record.id, record.sequence, record.block) == (k["file_id"], 7, 5), "record")
+        expect((record.inode, record.length) == (4711, 5 * BLOCK + 10), "record")
+        plain = block_open(keys, record.id, 5, record.half, record.payload)
+        expect(plain == b"block five", "block in the journal")
+        record = Record(keys, k["journal_small_" + name])
+        expect((record.slot, record.block, record.length) == (1, 2**64 - 1, 5), "small record")
+        header = Header(keys, record.payload[:512])
+        half = Half(header.small_nonce + header.small_tag + le32(0))
+        small = block_open(keys, header.id, 2**64 - 1, half, record.payload[512:])
+        expect(small == b"hello", "small content in the journal")
+
+
 def self_test():
     k = read_known()
     keys = Keys(k["master"], 1)
@@ -695,6 +807,7 @@ def self_test():
     test_names(keys, k)
     test_headers(k)
     test_rest(keys, k)
+    test_journal(keys, k)
     opened = config_open(k["config"], b"correct horse")
     expect(opened.master == k["master"] and opened.suite == 1, "configuration")
     return 0

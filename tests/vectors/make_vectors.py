@@ -50,6 +50,17 @@ def show_file(name, suite, binding):
     show("block_" + name, block)
 
 
+def show_journal(name, suite, binding):
+    keys = Keys(MASTER, suite)
+    half, block = seal.block(keys, FILE_ID, 5, 9, b"block five")
+    show("journal_block_" + name,
+         seal.record_of(keys, FILE_ID, 5, 5 * 4096 + 10, block, half))
+    half, small = seal.block(keys, FILE_ID, 2**64 - 1, 0, b"hello")
+    header = seal.header(keys, FILE_ID, binding, 5, DIRTY | SMALL, small=half)
+    show("journal_small_" + name,
+         seal.record_of(keys, FILE_ID, 2**64 - 1, 5, header + small, slot=1))
+
+
 def show_links_and_xattrs(stored):
     link = seal.link(KEYS, DIR_ID, stored, b"../target")
     show("link_text", link)
@@ -77,6 +88,9 @@ def main():
     for name, suite in SUITES.items():
         if suite != 3:
             show_file(name, suite, binding)
+            show_journal(name, suite, binding)
+    show("journal_part", seal.part(KEYS, 0x1122334455667788))
+    show("place", seal.place(KEYS, FILE_ID, 7, binding, bytes(range(16))))
     show_links_and_xattrs(stored)
     config = seal.config(KEYS, "aes-256-gcm", b"correct horse")
     show("config", json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n")

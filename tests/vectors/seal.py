@@ -68,6 +68,24 @@ def header(keys, file_id, binding, length, flags, sequence=7, small=bytes(32), c
     return clear + nonce + tag + sealed
 
 
+def place(keys, file_id, sequence, here, there):
+    raw = le64(sequence) + here + there
+    return raw + blake2b(b"place" + file_id + raw, 16, keys.directory)
+
+
+def part(keys, epoch):
+    raw = b"cryptfsJ" + le64(epoch)
+    return (raw + blake2b(b"journal" + raw, 16, keys.directory)).ljust(512, b"\0")
+
+
+def record_of(keys, file_id, index, length, payload, half=bytes(32), epoch=0x1122334455667788,
+              sequence=7, slot=0):
+    """A record of the journal."""
+    raw = b"cryptfsR" + struct.pack("<Q32sQQQQII32sQI12s", epoch, file_id, 4711, sequence, index,
+                                    length, slot, len(payload), half, 1234567890, 987654321, b"")
+    return raw + blake2b(b"journal" + raw + payload, 16, keys.directory) + payload
+
+
 def config(keys, suite, passphrase, vault_id=bytes(range(16))):
     """A configuration with one slot, as an object."""
     slot = {"id": 1, "type": "passphrase", "label": "pass\"phr\u00e4se",

@@ -320,6 +320,42 @@ class Vaults(unittest.TestCase):
         self.assertEqual((self.path / "out" / "good").read_bytes(), b"")
         self.assertEqual(os.listdir(self.path / "out"), ["good"])
 
+    def test_what_the_journal_has_newer_is_left_out(self):
+        self.vault.file(b"one", CONTENT[:5000])
+        keys, path = self.vault.keys, self.path / "vault" / "cryptfs.journal"
+        half, block = seal.block(keys, FILE_ID, 1, 2, b"newer")
+        part = (seal.part(keys, 5) + seal.record_of(keys, FILE_ID, 1, 4101, block, half, 5)
+                ).ljust(65536, b"\0")
+        void = bytes(65536)
+        for journal, sequence, files in ((part + void, 7, []), (void + part, 7, []),
+                                         (part + void, 6, ["one"]), (void + void, 7, ["one"])):
+            if sequence == 6:
+                part = part[:512] + seal.record_of(keys, FILE_ID, 1, 4101, block, half, 5, 6)
+                journal = part.ljust(65536, b"\0") + void
+            path.write_bytes(journal)
+            self.assertEqual(self.decode(), 1 - len(files))
+            self.assertEqual(os.listdir(self.path / "out"), files)
+            for file in files:
+                (self.path / "out" / file).unlink()
+            (self.path / "out").rmdir()
+
+    def test_a_journal_is_read_as_far_as_it_is_whole(self):
+        keys = self.vault.keys
+        record = [seal.record_of(keys, FILE_ID, index, index * BLOCK + 9, b"ciphertxt", epoch=epoch)
+                  .ljust(512, b"\0") for index, epoch in ((1, 5), (2, 5), (3, 6), (4, 5))]
+        first = (seal.part(keys, 5) + record[0] + record[1] + record[3]).ljust(4096, b"\0")
+        second = (seal.part(keys, 6) + record[2] + record[0]).ljust(4096, b"\0")
+
+        def blocks(raw):
+            return [r.block for r in decode.journal_records(keys, raw)]
+        self.assertEqual(blocks(first + second), [1, 2, 4, 3])
+        self.assertEqual(blocks(second + first), [1, 2, 4, 3])
+        for at in range(1024, 1024 + 169):
+            raw = bytearray(first)
+            raw[at] ^= 1
+            self.assertEqual(blocks(bytes(raw) + second), [1, 3])
+        self.assertEqual(blocks(first[:100]), [])
+
     def test_a_second_name_that_nobody_allowed_is_left_out(self):
         one = self.vault.file(b"one", b"1")
         os.link(one, self.vault.name(b"two")[0])

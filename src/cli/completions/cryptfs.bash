@@ -8,7 +8,7 @@ _cryptfs_list() { # WHAT [WORD...]: commands, verbs or options by the help of th
 	commands) "${COMP_WORDS[0]}" --help 2>/dev/null | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' ;;
 	verbs) "${COMP_WORDS[0]}" "$1" --help 2>/dev/null |
 		sed -n "s/^\(usage:\)\{0,1\} *cryptfs $1 \([a-z][a-z]*\) .*/\2/p" ;;
-	options) "${COMP_WORDS[0]}" "$@" --help 2>/dev/null | grep -o -e '--[a-z][a-z-]*' | sort -u ;;
+	options) "${COMP_WORDS[0]}" "$@" --help 2>/dev/null | grep -o -e '--[a-z][a-z0-9-]*' | sort -u ;;
 	esac
 }
 
@@ -21,7 +21,7 @@ _cryptfs() {
 	fi
 	case $before in
 	--cipher) mapfile -t COMPREPLY < <(compgen -W "aes-256-gcm chacha20-poly1305 xor" -- "$word") ;;
-	--label | --keyring | --credential | --kdf-* | --seconds | --key) ;;
+	--label | --keyring | --credential | --fido2 | --new-fido2 | --kdf-* | --seconds | --key) ;;
 	*)
 		if [[ $word == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_cryptfs_list options "$command")" -- "$word")

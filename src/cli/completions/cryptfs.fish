@@ -13,7 +13,7 @@ end
 
 function __cryptfs_options
 	set -l command (commandline -opc)[2]
-	cryptfs $command --help 2>/dev/null | string match -ra -- '--[a-z][a-z-]*' | sort -u
+	cryptfs $command --help 2>/dev/null | string match -ra -- '--[a-z][a-z0-9-]*' | sort -u
 end
 
 function __cryptfs_words
