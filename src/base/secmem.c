@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+
+enum { STACK_SIZE = 64 * 1024 }; /* more than any of our calls takes */
 
 void *secmem_new(size_t size)
 {
@@ -28,6 +31,13 @@ void secmem_free(void *p)
 void secmem_wipe(void *p, size_t size)
 {
 	sodium_memzero(p, size);
+}
+
+void __attribute__((noinline)) secmem_wipe_stack(void)
+{
+	uint8_t below[STACK_SIZE];
+
+	secmem_wipe(below, sizeof(below));
 }
 
 int secmem_equal(const void *a, const void *b, size_t size)

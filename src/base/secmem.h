@@ -17,6 +17,9 @@ void secmem_free(void *p);
 /* Overwrite size bytes with zeros in a way no compiler removes. */
 void secmem_wipe(void *p, size_t size);
 
+/* Wipe what calls that have returned left on this thread's stack: some pages of it. */
+void secmem_wipe_stack(void);
+
 /* True if the two pieces are the same, in time that does not tell where not. */
 int secmem_equal(const void *a, const void *b, size_t size);
 

@@ -8,9 +8,10 @@
 #include "cli/cli.h"
 
 static const struct command *const commands[] = {
-	&cli_init, &cli_passwd, &cli_key,    &cli_header,  &cli_rotate,	 &cli_info,
-	&cli_fsck, &cli_bench,	&cli_status, &cli_umount,  &cli_import,	 &cli_export,
-	&cli_ls,   &cli_cat,	&cli_verify, &cli_encrypt, &cli_decrypt,
+	&cli_init,    &cli_passwd, &cli_key,	&cli_header,  &cli_rotate,
+	&cli_info,    &cli_fsck,   &cli_bench,	&cli_status,  &cli_umount,
+	&cli_suspend, &cli_resume, &cli_path,	&cli_import,  &cli_export,
+	&cli_ls,      &cli_cat,	   &cli_verify, &cli_encrypt, &cli_decrypt,
 };
 
 enum {

@@ -75,6 +75,43 @@ static void put_tasks(const struct family *f, const json_t *tasks)
 	}
 }
 
+/* Buckets up to powers of two of a microsecond, the last one without end; each counts those before.
+ */
+static void put_histogram(const struct family *f, const char *class, const json_t *one)
+{
+	const json_t *buckets = json_object_get(one, "buckets");
+	size_t n = json_array_size(buckets);
+	json_int_t so_far = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		so_far += json_integer_value(json_array_get(buckets, i));
+		printf("cryptfs_%s_bucket{mountpoint=\"", f->name);
+		put_escaped(f->mountpoint);
+		if (i + 1 < n)
+			printf("\",class=\"%s\",le=\"%lld.%06lld\"} %lld\n", class,
+			       (1LL << i) / 1000000, (1LL << i) % 1000000, so_far);
+		else
+			printf("\",class=\"%s\",le=\"+Inf\"} %lld\n", class, so_far);
+	}
+	printf("cryptfs_%s_sum{mountpoint=\"", f->name);
+	put_escaped(f->mountpoint);
+	printf("\",class=\"%s\"} %lld.%06lld\n", class,
+	       json_integer_value(json_object_get(one, "sum_us")) / 1000000,
+	       json_integer_value(json_object_get(one, "sum_us")) % 1000000);
+	printf("cryptfs_%s_count{mountpoint=\"", f->name);
+	put_escaped(f->mountpoint);
+	printf("\",class=\"%s\"} %lld\n", class, so_far);
+}
+
+static void put_latency(const struct family *f, json_t *latency)
+{
+	const char *class;
+	json_t *one;
+
+	begin(f);
+	json_object_foreach(latency, class, one) put_histogram(f, class, one);
+}
+
 void metrics_show(json_t *status, const char *mountpoint)
 {
 	const json_t *w = json_object_get(status, "workers");
@@ -102,5 +139,13 @@ void metrics_show(json_t *status, const char *mountpoint)
 		    "result", json_object_get(status, "looks"));
 	put_members(FAMILY("requests_total", "counter", "Requests of the kernel, by kind."),
 		    "request", json_object_get(status, "requests"));
+	put_members(FAMILY("tag_reads_total", "counter", "Reads of tags, from memory or the disk."),
+		    "result", json_object_get(json_object_get(status, "cache"), "tags"));
+	put_members(FAMILY("kept_total", "counter", "What was opened and the kernel still had."),
+		    "what", json_object_get(json_object_get(status, "cache"), "kept"));
+	put_latency(FAMILY("request_duration_seconds", "histogram", "How long requests took."),
+		    json_object_get(status, "latency"));
+	put_one(FAMILY("waiting", "gauge", "Requests that wait while it is suspended."),
+		json_object_get(json_object_get(status, "suspended"), "waiting"));
 #undef FAMILY
 }

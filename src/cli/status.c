@@ -60,6 +60,9 @@ static void show_mount(const json_t *o, const struct mountinfo *m)
 {
 	printf("mount     %s (device %u:%u), %s\n", m->point, m->major, m->minor,
 	       is_true(o, "read_only") ? "read-only" : "read-write");
+	if (is_true(json_object_get(o, "suspended"), "now"))
+		printf("suspended %lld requests wait (go on with: cryptfs resume)\n",
+		       number(json_object_get(o, "suspended"), "waiting"));
 	printf("process   %lld, cryptfs %s, up ", number(o, "pid"), text(o, "version"));
 	show_time(number(o, "uptime_s"));
 	printf("\ncipher    %s, %s\n", text(o, "suite"), text(o, "implementation"));
@@ -136,6 +139,69 @@ static void show_tasks(const json_t *o, const struct change *c)
 	       number(t, "repaired"));
 }
 
+/* Up to how many microseconds this part (1 is all) of n requests took; -1: longer than is told. */
+static long long within(const json_t *buckets, json_int_t n, double part)
+{
+	json_int_t so_far = 0;
+
+	for (size_t i = 0; i + 1 < json_array_size(buckets) && i < 63; i++) {
+		so_far += json_integer_value(json_array_get(buckets, i));
+		if ((double)so_far >= (double)n * part)
+			return 1LL << i;
+	}
+	return -1;
+}
+
+static void show_within(const json_t *buckets, json_int_t n, double part)
+{
+	long long us = within(buckets, n, part);
+
+	if (us < 0)
+		printf(" %10s", "longer");
+	else
+		printf(" %7lld us", us);
+}
+
+static void show_latency(const json_t *o)
+{
+	json_t *all = json_object_get(o, "latency");
+	const char *name;
+	json_t *one;
+
+	if (!json_object_size(all))
+		return;
+	printf("latency          served       mean   half in     99%% in\n");
+	json_object_foreach(all, name, one)
+	{
+		const json_t *buckets = json_object_get(one, "buckets");
+		const json_t *count;
+		json_int_t n = 0;
+		size_t i;
+
+		json_array_foreach(buckets, i, count) n += json_integer_value(count);
+		if (!n)
+			continue;
+		printf("  %-8s %12lld %7.1f us", name, n,
+		       (double)number(one, "sum_us") / (double)n);
+		show_within(buckets, n, 0.5);
+		show_within(buckets, n, 0.99);
+		printf("\n");
+	}
+}
+
+static void show_cache(const json_t *o)
+{
+	const json_t *cache = json_object_get(o, "cache");
+	const json_t *tags = json_object_get(cache, "tags");
+	const json_t *kept = json_object_get(cache, "kept");
+
+	printf("cache     tags: %lld at hand, %lld read; kept by the kernel: %lld opened files, "
+	       "%lld "
+	       "listings\n",
+	       number(tags, "hits"), number(tags, "misses"), number(kept, "opens"),
+	       number(kept, "listings"));
+}
+
 static void show_requests(const json_t *o, const struct change *c)
 {
 	json_t *requests = json_object_get(o, "requests");
@@ -161,6 +227,8 @@ static int show(const json_t *o, const struct mountinfo *m, const struct change 
 	show_sandbox(o);
 	show_workers(o);
 	show_tasks(o, c);
+	show_cache(o);
+	show_latency(o);
 	show_requests(o, c);
 	return cli_flush();
 }

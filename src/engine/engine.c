@@ -317,6 +317,15 @@ int engine_run(struct engine *e, uint32_t slot, const struct engine_batch *batch
 	return r ? r : engine_wait(e, slot);
 }
 
+int engine_rest(struct engine *e)
+{
+	int r = pool_rest(&e->pool);
+
+	if (!r)
+		secmem_wipe(e->arena.shm->undo, sizeof(e->arena.shm->undo));
+	return r;
+}
+
 void engine_counters(struct engine *e, struct engine_counters *out)
 {
 	struct pool *p = &e->pool;

@@ -185,6 +185,13 @@ int engine_wait(struct engine *e, uint32_t slot);
 /* engine_submit and engine_wait. */
 int engine_run(struct engine *e, uint32_t slot, const struct engine_batch *batch);
 
+/*
+ * Leave no trace of keys and content outside of slots that have an owner: end the
+ * workers and wipe their pages.  Nothing may be in flight; work goes on as ever
+ * afterwards, with new workers.  0 or -ETIMEDOUT.
+ */
+int engine_rest(struct engine *e);
+
 void engine_counters(struct engine *e, struct engine_counters *out);
 
 void engine_pace(struct engine *e, enum cipher_suite suite, struct engine_pace *out);

@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
@@ -21,8 +22,15 @@
 #include "engine/queue.h"
 #include "engine/worker.h"
 
+enum pool_rest {
+	NO_REST = 0,
+	REST_ASKED,  /* by SIGTERM */
+	REST_FORCED, /* by SIGKILL */
+};
+
 enum {
 	BUSY_TICK_MS = 200,
+	REST_TICK_MS = 20,
 	IDLE_TICK_MS = 1000,
 	LONG_TICKS = 2, /* a queue that is long so often in a row wants one more */
 	STOP_MS = 2000, /* workers that are told to end and do not are killed */
@@ -334,9 +342,24 @@ static void look_around(struct pool *p)
 		atomic_store(&p->limit, p->options.max);
 }
 
+/* Who is being started is told when it is there. */
+static void send_to_rest(struct pool *p, int how)
+{
+	for (uint32_t i = 0; i < ENGINE_MAX_WORKERS; i++) {
+		if (p->members[i].pidfd < 0)
+			continue;
+		if (how == REST_FORCED)
+			kill_member(p, i);
+		else if (atomic_load(&line_of(p, i)->state) != WORKER_STARTING)
+			(void)pidfd_send_signal(p->members[i].pidfd, SIGTERM, NULL, 0);
+	}
+}
+
 /* With nobody to look after there is nothing to look around for. */
 static int tick_ms(struct pool *p)
 {
+	if (atomic_load(&p->resting))
+		return REST_TICK_MS;
 	if (!count_asked(p))
 		return atomic_load(&p->limit) < p->options.max ? IDLE_TICK_MS : -1;
 	return p->active ? BUSY_TICK_MS : IDLE_TICK_MS;
@@ -348,7 +371,11 @@ static void *watch(void *arg)
 
 	(void)pthread_setname_np(pthread_self(), "supervisor");
 	while (!atomic_load(&p->stopping)) {
-		if (p->zygote.pid >= 0)
+		int resting = atomic_load(&p->resting);
+
+		if (resting)
+			send_to_rest(p, resting);
+		else if (p->zygote.pid >= 0)
 			grow_to_target(p);
 		handle_events(p, tick_ms(p));
 		look_around(p);
@@ -443,6 +470,38 @@ void pool_want(struct pool *p, uint32_t n)
 		kick(p);
 		return;
 	}
+}
+
+static bool is_empty(struct pool *p)
+{
+	for (uint32_t i = 0; i < ENGINE_MAX_WORKERS; i++)
+		if (atomic_load(&line_of(p, i)->state) != WORKER_NONE)
+			return false;
+	return true;
+}
+
+int pool_rest(struct pool *p)
+{
+	const struct timespec pause = { .tv_nsec = 5 * 1000 * 1000 };
+	uint64_t start = sync_now_ns();
+	int r = 0;
+
+	if (!p->watched)
+		return 0;
+	atomic_store(&p->target, 0);
+	atomic_store(&p->resting, REST_ASKED);
+	while (!r && !is_empty(p)) {
+		uint64_t waited = sync_now_ns() - start;
+
+		if (waited > ms(STOP_MS))
+			atomic_store(&p->resting, REST_FORCED);
+		if (waited > ms(POOL_REST_MS))
+			r = -ETIMEDOUT;
+		kick(p);
+		(void)nanosleep(&pause, NULL);
+	}
+	atomic_store(&p->resting, NO_REST);
+	return r;
 }
 
 bool pool_can_work(struct pool *p)

@@ -25,6 +25,7 @@ enum {
 	POOL_STUCK_MS = 2000,
 	POOL_START_MS = 10000, /* a worker (or zygote) that does not start one by then is killed */
 	POOL_RETRY_MS = 10000, /* after fork() failed, ask for no more so long */
+	POOL_REST_MS = 10000,  /* how long pool_rest waits */
 	POOL_IDLE_MS = 30000,  /* default of pool_options.idle_ms */
 };
 
@@ -56,6 +57,7 @@ struct pool {
 	bool watched;
 	int kick; /* eventfd: look at the target again */
 	atomic_bool stopping;
+	atomic_int resting; /* enum pool_rest: all are to end */
 	atomic_bool usable; /* workers can be started, as far as is known */
 
 	_Atomic uint32_t target;
@@ -94,6 +96,13 @@ void pool_stop(struct pool *p);
 
 /* Have at least n workers (never more than max).  Any thread; cheap if there are. */
 void pool_want(struct pool *p, uint32_t n);
+
+/*
+ * End every worker, so that nothing of what they worked on is left in memory of
+ * theirs; new ones come when they are wanted.  No task may be waiting.  0, or
+ * -ETIMEDOUT when some do not end.
+ */
+int pool_rest(struct pool *p);
 
 /* True if a worker will take a task without anybody's help, sooner or later. */
 bool pool_can_work(struct pool *p);

@@ -182,6 +182,8 @@ int device_attach(struct device *d, struct fuse_session *se, uint32_t n)
 	int flags = fcntl(fd, F_GETFL);
 	int r;
 
+	park_init(&d->park);
+	d->park.fd = fd;
 	atomic_store(&d->credit, MAX_CREDIT);
 	d->may_look = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
@@ -190,17 +192,33 @@ int device_attach(struct device *d, struct fuse_session *se, uint32_t n)
 	return r ? r : crew_init(&d->crew, n);
 }
 
-uint64_t device_uses(const struct device *d)
+static uint64_t count_if(const struct device *d, bool (*is_meant)(uint32_t opcode))
 {
 	uint64_t n = 0;
 
 	for (uint32_t i = 0; i < WIRE_OPCODES; i++)
-		if (!wire_is_no_use(i))
+		if (is_meant(i))
 			n += atomic_load_explicit(&d->requests[i], memory_order_relaxed);
 	return n;
 }
 
+static bool is_use(uint32_t opcode)
+{
+	return !wire_is_no_use(opcode);
+}
+
+uint64_t device_uses(const struct device *d)
+{
+	return count_if(d, is_use);
+}
+
+uint64_t device_reads(const struct device *d)
+{
+	return count_if(d, wire_fills_pages);
+}
+
 void device_detach(struct device *d)
 {
+	park_fini(&d->park);
 	crew_fini(&d->crew);
 }

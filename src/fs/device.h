@@ -20,10 +20,15 @@
 #include <stdint.h>
 
 #include "fs/crew.h"
+#include "fs/latency.h"
+#include "fs/park.h"
 #include "fs/wire.h"
+
+enum { DEVICE_MAX_THREADS = 16 };
 
 struct device {
 	struct crew crew; /* of the threads that read */
+	struct park park; /* requests that wait */
 	atomic_bool init_replied;
 	uint32_t offered;     /* what the kernel can do, from INIT */
 	bool may_look;	      /* more than one processor */
@@ -35,12 +40,15 @@ struct device {
 	atomic_ulong hits;   /* looks that found a request */
 	atomic_ulong misses; /* and that did not */
 	atomic_ulong requests[WIRE_OPCODES];
+	atomic_ulong opens_kept;    /* the kernel's pages of a file were still true */
+	atomic_ulong listings_kept; /* and those of a directory */
+	struct latency latency[DEVICE_MAX_THREADS];
 };
 
 /*
- * Take over a session's device for n threads, after mounting and before the
- * first request; the session's userdata must begin with this struct.  Reading
- * then answers -EAGAIN to a thread that is no reader any more.  0 or -errno.
+ * Take over a session's device for n threads (up to DEVICE_MAX_THREADS), after mounting and before
+ * the first request; the session's userdata must begin with this struct.  Reading then answers
+ * -EAGAIN to a thread that is no reader any more.  0 or -errno.
  */
 int device_attach(struct device *d, struct fuse_session *se, uint32_t n);
 
@@ -49,6 +57,9 @@ int device_attach(struct device *d, struct fuse_session *se, uint32_t n);
  * itself (to forget), nor STATFS, which monitors ask of every mount there is.
  */
 uint64_t device_uses(const struct device *d);
+
+/* How often content, a listing or a target was read, which the kernel may keep. */
+uint64_t device_reads(const struct device *d);
 
 /* After the last request. */
 void device_detach(struct device *d);

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "base/secmem.h"
+#include "fs/siv.h"
 
 int io_new(const struct store *store, struct io **out)
 {
@@ -44,6 +45,18 @@ void io_wipe(struct io *io)
 	io->key_loaded = false;
 	io->tail_version = 0;
 	io->used = false;
+}
+
+void io_forget(struct io *io)
+{
+	if (io) {
+		io_wipe(io);
+		secmem_wipe(io->entries, sizeof(io->entries));
+		secmem_wipe(io->pages, sizeof(io->pages));
+	}
+	siv_thread_fini();
+	cipher_thread_fini();
+	secmem_wipe_stack();
 }
 
 int io_load_key(struct io *io, enum cipher_suite suite, const uint8_t id[KEYS_FILE_ID_SIZE])

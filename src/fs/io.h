@@ -26,6 +26,7 @@ enum {
 	IO_REQUEST_HEAD = 80,				  /* bytes of a WRITE before its payload */
 	IO_REQUEST = FORMAT_BLOCK_SIZE - IO_REQUEST_HEAD, /* requests are received here */
 	IO_DATA = FORMAT_BLOCK_SIZE,
+	IO_REQUEST_MAX = 257 * FORMAT_BLOCK_SIZE, /* bytes of a request that fit */
 	IO_EDGE = 258 * FORMAT_BLOCK_SIZE,
 	IO_TAIL = 260 * FORMAT_BLOCK_SIZE,
 	IO_MAX_BLOCKS = 257,	   /* blocks that 1 MiB may touch */
@@ -85,6 +86,12 @@ void io_free(struct io *io);
 
 /* Wipe what requests left in the slot. */
 void io_wipe(struct io *io);
+
+/*
+ * Wipe everything that could tell a key or content: io (which may be NULL), what the
+ * calling thread's ciphers cached, and its stack below.
+ */
+void io_forget(struct io *io);
 
 /* Load the key of the file with this id: 0 or -errno. */
 int io_load_key(struct io *io, enum cipher_suite suite, const uint8_t id[KEYS_FILE_ID_SIZE]);

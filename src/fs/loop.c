@@ -20,16 +20,22 @@
 #include "engine/sync.h"
 #include "fs/wire.h"
 
-enum { IDLE_TICKS = 5 };
+enum {
+	IDLE_TICKS = 5,
+	FORGET_TRIES = 1000, /* of 10 ms */
+};
 
 struct thread {
 	pthread_t id;
 	struct loop *loop;
 	struct io *io;
+	struct latency *latency;
 	bool started;
-	bool reads;	     /* not on the bench */
-	atomic_bool to_wipe; /* serves nothing, and did since the last wipe */
-	atomic_ulong requests;
+	bool reads;	       /* not on the bench */
+	atomic_bool to_wipe;   /* serves nothing, and did since the last wipe */
+	atomic_ulong requests; /* begun */
+	atomic_ulong served;
+	atomic_uint forgot; /* as the loop's */
 	unsigned long seen_requests;
 	unsigned int idle_ticks;
 };
@@ -37,6 +43,8 @@ struct thread {
 struct loop {
 	struct fuse_session *se;
 	struct crew *crew;
+	struct park *park;
+	atomic_uint forget; /* grows when all shall forget */
 	unsigned long seen_requests;
 	pthread_t caller;
 	int done_signal;
@@ -58,29 +66,58 @@ static int catch_wakeups(void)
 	return sigaction(SIGUSR1, &action, NULL) ? -errno : 0;
 }
 
-static void serve(struct thread *self, const struct fuse_buf *buf)
+static void serve_now(struct thread *self, const struct fuse_buf *buf)
 {
 	struct loop *l = self->loop;
 	uint32_t kind = wire_opcode(buf->mem, buf->size);
 	uint64_t start = sync_now_ns();
 	bool away = crew_begin(l->crew, kind);
+	uint64_t took;
 
-	atomic_fetch_add_explicit(&self->requests, 1, memory_order_relaxed);
 	atomic_store_explicit(&self->to_wipe, false, memory_order_relaxed);
 	fuse_session_process_buf(l->se, buf);
 	atomic_store_explicit(&self->to_wipe, true, memory_order_relaxed);
-	crew_end(l->crew, kind, away, sync_now_ns() - start);
+	took = sync_now_ns() - start;
+	latency_note(self->latency, latency_of(kind), took);
+	crew_end(l->crew, kind, away, took);
+}
+
+/*
+ * Serve a request, unless it is to wait.  That we have begun is said before the
+ * park is looked at, and who closes it looks at the threads afterwards.
+ */
+static void serve(struct thread *self, const struct fuse_buf *buf)
+{
+	unsigned long before = atomic_fetch_add(&self->requests, 1);
+
+	if (!park_keeps(self->loop->park, buf->mem, buf->size))
+		serve_now(self, buf);
+	atomic_store_explicit(&self->served, before + 1, memory_order_release);
+}
+
+static void forget(struct thread *self, unsigned int forget)
+{
+	io_forget(self->io);
+	atomic_store_explicit(&self->to_wipe, false, memory_order_relaxed);
+	atomic_store(&self->forgot, forget);
 }
 
 /* Wait for a request and serve it: 0, or what ended the session. */
 static int serve_one(struct thread *self)
 {
 	struct fuse_buf buf = { .mem = self->io->data + IO_REQUEST };
+	unsigned int all = atomic_load(&self->loop->forget);
 	int n = -EINTR;
 
+	if (all != atomic_load_explicit(&self->forgot, memory_order_relaxed))
+		forget(self, all);
 	if (!self->reads)
 		self->reads = crew_wait(self->loop->crew);
 	if (self->reads)
+		buf.size = park_take(self->loop->park, buf.mem, IO_REQUEST_MAX);
+	if (buf.size)
+		n = (int)buf.size;
+	else if (self->reads)
 		n = fuse_session_receive_buf(self->loop->se, &buf);
 	if (n == -EINTR) {
 		if (self->io->used)
@@ -130,6 +167,7 @@ int loop_start(struct fuse_session *se, struct device *device, const struct stor
 		return -ENOMEM;
 	l->se = se;
 	l->crew = &device->crew;
+	l->park = &device->park;
 	l->caller = pthread_self();
 	l->done_signal = done_signal;
 	l->n = n;
@@ -138,6 +176,7 @@ int loop_start(struct fuse_session *se, struct device *device, const struct stor
 	r = catch_wakeups();
 	for (uint32_t i = 0; i < n && !r; i++) {
 		l->threads[i].loop = l;
+		l->threads[i].latency = &device->latency[i];
 		r = io_new(store, &l->threads[i].io);
 	}
 	for (uint32_t i = 0; i < n && !r; i++) {
@@ -151,6 +190,54 @@ int loop_start(struct fuse_session *se, struct device *device, const struct stor
 	else
 		*out = l;
 	return r;
+}
+
+static void wake_all(struct loop *l)
+{
+	for (uint32_t i = 0; i < l->n; i++)
+		(void)pthread_kill(l->threads[i].id, SIGUSR1);
+}
+
+bool loop_is_quiet(const struct loop *l)
+{
+	for (uint32_t i = 0; i < l->n; i++) {
+		const struct thread *t = &l->threads[i];
+		/* In this order: a request that ends in between is seen as served. */
+		unsigned long begun = atomic_load(&t->requests);
+
+		if (atomic_load(&t->served) < begun)
+			return false;
+	}
+	return true;
+}
+
+static bool all_forgot(const struct loop *l)
+{
+	for (uint32_t i = 0; i < l->n; i++)
+		if (atomic_load(&l->threads[i].forgot) != atomic_load(&l->forget))
+			return false;
+	return true;
+}
+
+int loop_forget(struct loop *l)
+{
+	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+
+	atomic_fetch_add(&l->forget, 1);
+	for (int i = 0; !all_forgot(l); i++) {
+		if (i == FORGET_TRIES)
+			return -ETIMEDOUT;
+		wake_all(l); /* again: a signal may come just before a wait */
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+void loop_resume(struct loop *l)
+{
+	for (uint32_t i = 1; i < l->n && i < atomic_load(&l->park->n); i++)
+		crew_call(l->crew);
+	wake_all(l);
 }
 
 void loop_tick(struct loop *l)
@@ -169,6 +256,8 @@ void loop_tick(struct loop *l)
 			(void)pthread_kill(t->id, SIGUSR1);
 		all += requests;
 	}
+	if (atomic_load(&l->park->n) && !park_is_closed(l->park))
+		wake_all(l); /* as loop_resume did, just before a wait perhaps */
 	if (all == l->seen_requests)
 		crew_rescue(l->crew);
 	l->seen_requests = all;

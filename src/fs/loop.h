@@ -8,6 +8,7 @@
 #ifndef FS_LOOP_H
 #define FS_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "fs/ops.h"
@@ -27,6 +28,21 @@ int loop_start(struct fuse_session *se, struct device *device, const struct stor
  * has another thread read when every reader hangs in a request.
  */
 void loop_tick(struct loop *l);
+
+/*
+ * True if no thread serves a request that it began before this call.  What is
+ * read afterwards may be served, unless the park is closed.
+ */
+bool loop_is_quiet(const struct loop *l);
+
+/*
+ * Have every thread wipe its slot, keys and stack, and wait until all have, or
+ * for ten seconds: 0 or -ETIMEDOUT.
+ */
+int loop_forget(struct loop *l);
+
+/* The park was opened: have what waits there served, by as many threads as can. */
+void loop_resume(struct loop *l);
 
 /*
  * End the session if it is not over, once every request that a thread has

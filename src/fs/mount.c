@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +39,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "fs/answers.h"
 #include "fs/bdi.h"
 #include "fs/confine.h"
 #include "fs/control.h"
@@ -46,9 +48,9 @@
 #include "fs/journal.h"
 #include "fs/loop.h"
 #include "fs/mountinfo.h"
+#include "fs/notify.h"
 #include "fs/seek.h"
 #include "fs/settler.h"
-#include "fs/status.h"
 #include "fs/trim.h"
 #include "fs/unmounter.h"
 #include "fs/vault.h"
@@ -57,7 +59,7 @@
 
 enum {
 	MIN_THREADS = 4,
-	MAX_THREADS = 16,
+	MAX_THREADS = DEVICE_MAX_THREADS,
 	WRITE_OUT_SECONDS = 60, /* shorter than init systems are patient */
 };
 
@@ -65,8 +67,9 @@ struct mount {
 	const struct options *o;
 	char mountpoint[PATH_MAX];
 	char vault_path[PATH_MAX];
-	int word; /* pipe to the process that waits, or -1 */
-	int null; /* takes the place of standard error, or -1 */
+	int word;   /* pipe to the process that waits, or -1 */
+	int notify; /* socket of whoever started us as a service, or -1 */
+	int null;   /* takes the place of standard error, or -1 */
 	bool read_only;
 	struct vault *vault;
 	struct store store;
@@ -83,7 +86,7 @@ struct mount {
 	struct writeout *writeout;
 	struct settler *settler;
 	struct expiry expiry;
-	struct status status;
+	struct answers answers;
 	struct control *control;
 };
 
@@ -376,6 +379,7 @@ static void ready(void *arg)
 
 	m->context.ready = NULL;
 	send_word(m, STATUS_OK);
+	notify_say(m->notify, "READY=1");
 }
 
 static int do_mount(struct mount *m)
@@ -408,17 +412,37 @@ static void open_control(struct mount *m)
 	const struct control_name name = { .owner = geteuid(),
 					   .major = major(m->dev),
 					   .minor = minor(m->dev) };
-	int r = control_open(&name, status_answer, &m->status, &m->control);
+	int r = control_open(&name, answers_give, &m->answers, &m->control);
 
-	m->status = (struct status){ .options = m->o,
-				     .store = &m->store,
-				     .device = &m->context.device,
-				     .expiry = &m->expiry,
-				     .confine = &m->confined };
-	status_start(&m->status);
+	m->answers.status = (struct status){ .options = m->o,
+					     .store = &m->store,
+					     .device = &m->context.device,
+					     .expiry = &m->expiry,
+					     .suspended = &m->answers.suspension.suspended,
+					     .confine = &m->confined };
+	status_start(&m->answers.status);
+	m->answers.vault_path = m->vault_path;
+	m->answers.suspension.context = &m->context;
 	if (r)
 		log_warn("cryptfs status will not work: %s",
 			 r < 0 ? strerror(-r) : "others may write where its socket would be");
+}
+
+/* From here on the mount may be suspended: all that takes is there. */
+static void allow_suspension(struct mount *m)
+{
+	struct suspension *s = &m->answers.suspension;
+
+	s->store = &m->store;
+	s->vault = m->vault;
+	s->trim = m->trim;
+	s->settler = m->settler;
+	s->loop = m->loop;
+	s->mount = (struct writeout_mount){ .path = m->mountpoint,
+					    .dev = m->dev,
+					    .context = &m->context };
+	s->read_only = m->read_only;
+	atomic_store(&s->ready, true);
 }
 
 /* ---- being confined ------------------------------------------------------ */
@@ -505,9 +529,11 @@ static void write_out(struct mount *m, const sigset_t *set)
 	const struct timespec second = { 1, 0 };
 	int left = WRITE_OUT_SECONDS;
 
-	if (m->read_only || writeout_start(&what, SIGUSR2, &m->writeout))
+	if (m->read_only || suspension_is_on(&m->answers.suspension) ||
+	    writeout_start(&what, SIGUSR2, &m->writeout))
 		return;
-	while (left-- && sigtimedwait(set, NULL, &second) < 0)
+	while (left-- && sigtimedwait(set, NULL, &second) < 0 &&
+	       !suspension_is_on(&m->answers.suspension))
 		loop_tick(m->loop);
 }
 
@@ -570,6 +596,8 @@ static int serve(struct mount *m)
 	if (r)
 		return failed("start serving", r);
 	leave_stderr(m);
+	io_forget(NULL); /* this thread has no use for keys until the end */
+	allow_suspension(m);
 	look_at_mount(m);
 	expiry_init(&m->expiry, m->o->idle_ms, now_ms());
 	while ((got = sigtimedwait(&set, NULL, &second)) < 0) {
@@ -594,7 +622,10 @@ static void detach(struct mount *m)
 
 static void stop(struct mount *m)
 {
-	control_stop(m->control);
+	notify_say(m->notify, "STOPPING=1");
+	control_stop(m->control); /* now nobody suspends or resumes any more */
+	if (suspension_is_on(&m->answers.suspension))
+		park_refuse(&m->context.device.park);
 	trim_stop(m->trim);
 	seek_stop(m->context.seek);
 	loop_stop(m->loop);
@@ -616,6 +647,7 @@ static void stop(struct mount *m)
 	vault_close(m->vault);
 	unmounter_stop(&m->unmounter);
 	bdi_close(&m->bdi);
+	fdio_close(m->notify);
 	cipher_thread_fini();
 }
 
@@ -629,6 +661,8 @@ static int run(struct mount *m)
 		status = open_vault(m);
 	if (!status)
 		status = load_tree(m);
+	if (!status)
+		m->notify = notify_open();
 	if (!status)
 		status = do_mount(m);
 	if (!status) {
@@ -655,9 +689,12 @@ static int reserve_stdio(void)
 
 int mount_run(const struct options *o)
 {
-	struct mount m = {
-		.o = o, .word = -1, .null = -1, .unmounter = UNMOUNTER_NONE, .bdi = BDI_NONE
-	};
+	struct mount m = { .o = o,
+			   .word = -1,
+			   .notify = -1,
+			   .null = -1,
+			   .unmounter = UNMOUNTER_NONE,
+			   .bdi = BDI_NONE };
 	int fds[2];
 	pid_t child;
 	int status = check_mountpoint(&m);

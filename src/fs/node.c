@@ -657,6 +657,50 @@ size_t nodes_pick(struct nodes *t, struct node *picked[], size_t n)
 	return found;
 }
 
+/* The whole of a bucket, or none of it: false. */
+static bool take_bucket(const struct shard *s, size_t bucket, struct node *some[], size_t *found,
+			size_t n)
+{
+	size_t before = *found;
+
+	for (struct node *node = s->buckets[bucket]; node; node = node->hash_next) {
+		if (*found == n && before) {
+			*found = before;
+			return false;
+		}
+		if (*found < n)
+			some[(*found)++] = node;
+	}
+	for (size_t i = before; i < *found; i++)
+		hold(some[i]);
+	return true;
+}
+
+size_t nodes_walk(struct nodes *t, size_t *hand, struct node *some[], size_t n)
+{
+	size_t found = 0;
+
+	/* The hand is a shard and a bucket; a table that grows splits buckets upwards. */
+	while (!found && *hand % SHARDS < SHARDS && *hand != SIZE_MAX) {
+		struct shard *s = &t->shards[*hand % SHARDS];
+		size_t bucket = *hand / SHARDS;
+		bool fits = true;
+
+		pthread_mutex_lock(&s->lock);
+		while (fits && bucket < s->n_buckets) {
+			fits = take_bucket(s, bucket, some, &found, n);
+			bucket += fits;
+		}
+		fits = bucket >= s->n_buckets;
+		unlock(s);
+		if (!fits)
+			*hand = *hand % SHARDS + bucket * SHARDS;
+		else
+			*hand = *hand % SHARDS + 1 < SHARDS ? *hand % SHARDS + 1 : SIZE_MAX;
+	}
+	return found;
+}
+
 /* ---- where things are ---------------------------------------------------- */
 
 static int locate(struct nodes *t, struct node *node, unsigned int index, bool in_use,

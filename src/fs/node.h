@@ -180,6 +180,13 @@ void nodes_bound(struct nodes *t, size_t max, void (*crowded)(void *arg), void *
  */
 size_t nodes_pick(struct nodes *t, struct node *picked[], size_t n);
 
+/*
+ * Nodes from *hand on, each with a reference, and *hand behind them: as many as
+ * fit, 0 at the end.  *hand starts with 0.  What is made or goes meanwhile may be
+ * missed, or come twice; what stays comes.
+ */
+size_t nodes_walk(struct nodes *t, size_t *hand, struct node *some[], size_t n);
+
 /* Visit every node; nobody else uses the table meanwhile. */
 void nodes_each(struct nodes *t, void (*visit)(void *arg, struct node *node), void *arg);
 

@@ -63,6 +63,11 @@ static struct caller caller_of(fuse_req_t req)
 	return (struct caller){ .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
 }
 
+static void count(atomic_ulong *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
 /* Reply 0 or -errno. */
 static void reply_result(fuse_req_t req, int r)
 {
@@ -342,6 +347,8 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (kills)
 		kill_set_id(req, ino);
+	if (keep_cache)
+		count(&context(req)->device.opens_kept);
 	fi->keep_cache = keep_cache;
 	if (fuse_reply_open(req, fi))
 		tree_release(t, node);
@@ -520,6 +527,8 @@ static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	}
 	/* A kept listing spares READDIRPLUS; it must not bring a LOOKUP per entry. */
 	fi->cache_readdir = context(req)->attr_timeout > 0;
+	if (keep_cache)
+		count(&context(req)->device.listings_kept);
 	fi->keep_cache = keep_cache;
 	fi->fh = (uintptr_t)l;
 	if (fuse_reply_open(req, fi))

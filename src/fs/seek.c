@@ -26,6 +26,7 @@ struct seek {
 	pthread_cond_t wake;
 	struct waiting *first, *last;
 	bool stop;
+	atomic_uint n; /* taken on and not answered */
 };
 
 /* ---- looking ------------------------------------------------------------- */
@@ -105,6 +106,7 @@ static void *run(void *arg)
 		look_closely(s, &w->request);
 		nodes_unref(tree_nodes(s->tree), w->request.node);
 		free(w);
+		atomic_fetch_sub(&s->n, 1);
 	}
 	return NULL;
 }
@@ -144,6 +146,7 @@ static bool enqueue(struct seek *s, struct waiting *w)
 		else
 			s->first = w;
 		s->last = w;
+		atomic_fetch_add(&s->n, 1);
 		pthread_cond_signal(&s->wake);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -180,6 +183,11 @@ void seek_answer(struct seek *s, const struct seek_request *request)
 		nodes_unref(tree_nodes(s->tree), request->node);
 	free(w);
 	know_nothing(request);
+}
+
+bool seek_is_busy(const struct seek *s)
+{
+	return atomic_load(&s->n) != 0;
 }
 
 void seek_stop(struct seek *s)

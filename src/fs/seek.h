@@ -29,6 +29,9 @@ int seek_start(const struct ops_context *c, struct seek **out);
 /* Answer a request, sooner or later. */
 void seek_answer(struct seek *s, const struct seek_request *request);
 
+/* True while it has something to answer, for which requests have to be served. */
+bool seek_is_busy(const struct seek *s);
+
 /*
  * End the thread while requests are still served; seek_answer works on, and
  * knows of no holes.  NULL is fine.

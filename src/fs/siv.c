@@ -58,6 +58,15 @@ static void fetch(void)
 		aes_siv = EVP_CIPHER_fetch(NULL, "AES-256-SIV", NULL);
 }
 
+void siv_thread_fini(void)
+{
+	if (!mine)
+		return;
+	free_contexts(mine);
+	mine = NULL;
+	(void)pthread_setspecific(at_thread_end, NULL);
+}
+
 /* What this thread caches, made at first use; NULL if that fails. */
 static struct contexts *my_contexts(void)
 {

@@ -47,4 +47,7 @@ int siv_seal(const struct siv_place *place, const char *text, size_t text_size, 
 int siv_open(const struct siv_place *place, const uint8_t *sealed, size_t sealed_size,
 	     char text[SIV_TEXT_MAX + 1]);
 
+/* Wipe and free now what the calling thread cached. */
+void siv_thread_fini(void);
+
 #endif /* FS_SIV_H */

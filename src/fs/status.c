@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/tags.h"
+
 void status_start(struct status *s)
 {
 	(void)clock_gettime(CLOCK_BOOTTIME, &s->start);
@@ -105,6 +107,38 @@ static json_t *idle(const struct status *s)
 			 "refused", (json_int_t)atomic_load(&s->expiry->refused));
 }
 
+static json_t *latency(const struct device *d)
+{
+	json_t *all = json_object();
+	struct latency sum = { 0 };
+
+	for (uint32_t i = 0; i < DEVICE_MAX_THREADS; i++)
+		latency_add(&d->latency[i], &sum);
+	for (enum latency_class c = 0; c < LATENCY_CLASSES; c++) {
+		json_t *buckets = json_array();
+
+		for (int i = 0; i < LATENCY_BUCKETS; i++)
+			(void)json_array_append_new(buckets,
+						    json_integer((json_int_t)sum.buckets[c][i]));
+		(void)json_object_set_new(all, latency_name(c),
+					  json_pack("{s:I, s:o}", "sum_us",
+						    (json_int_t)(sum.sum_ns[c] / 1000), "buckets",
+						    buckets));
+	}
+	return all;
+}
+
+static json_t *cache(const struct device *d)
+{
+	uint64_t hits;
+	uint64_t misses;
+
+	tags_count(&hits, &misses);
+	return json_pack("{s:{s:I, s:I}, s:{s:I, s:I}}", "tags", "hits", (json_int_t)hits, "misses",
+			 (json_int_t)misses, "kept", "opens", number_of(&d->opens_kept), "listings",
+			 number_of(&d->listings_kept));
+}
+
 static json_t *report(const struct status *s)
 {
 	enum cipher_suite suite = s->store->suite;
@@ -112,13 +146,15 @@ static json_t *report(const struct status *s)
 
 	engine_counters(s->store->engine, &c);
 	return json_pack(
-		"{s:s, s:I, s:I, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:{s:I, "
-		"s:I}}",
+		"{s:s, s:I, s:I, s:s, s:s, s:b, s:{s:b, s:I}, s:o, s:o, s:o, s:o, s:o, s:I, s:o, "
+		"s:o, s:o, s:{s:I, s:I}}",
 		"version", CRYPTFS_VERSION, "pid", (json_int_t)getpid(), "uptime_s", uptime_s(s),
 		"suite", cipher_name(suite), "implementation", cipher_implementation(suite),
-		"read_only", s->store->read_only, "sandbox", sandbox(s->confine), "idle", idle(s),
-		"workers", workers(s, &c), "auto", pace(s), "tasks", tasks(&c), "bytes",
-		(json_int_t)c.bytes, "requests", requests(s->device), "looks", "hits",
+		"read_only", s->store->read_only, "suspended", "now", atomic_load(s->suspended),
+		"waiting", (json_int_t)atomic_load(&s->device->park.n), "sandbox",
+		sandbox(s->confine), "idle", idle(s), "workers", workers(s, &c), "auto", pace(s),
+		"tasks", tasks(&c), "bytes", (json_int_t)c.bytes, "requests", requests(s->device),
+		"latency", latency(s->device), "cache", cache(s->device), "looks", "hits",
 		number_of(&s->device->hits), "misses", number_of(&s->device->misses));
 }
 

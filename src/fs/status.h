@@ -22,6 +22,7 @@ struct status {
 	const struct store *store;
 	struct device *device;
 	const struct expiry *expiry;
+	const atomic_bool *suspended;
 	const struct confine_report *confine;
 	struct timespec start; /* CLOCK_BOOTTIME */
 };

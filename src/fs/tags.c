@@ -4,10 +4,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fdio.h"
+
+/* Only counted, for whoever is curious. */
+static atomic_ulong n_hits, n_misses;
 
 enum { FIRST_CAPACITY = 8 }; /* more than one request's groups: no thrashing */
 
@@ -110,6 +114,12 @@ static size_t group_size(uint64_t group)
 	return (size_t)format_group_blocks(group) * FORMAT_ENTRY_SIZE;
 }
 
+void tags_count(uint64_t *hits, uint64_t *misses)
+{
+	*hits = atomic_load_explicit(&n_hits, memory_order_relaxed);
+	*misses = atomic_load_explicit(&n_misses, memory_order_relaxed);
+}
+
 void tags_fill(struct tags *t, uint64_t group, const uint8_t *entries)
 {
 	struct page *page;
@@ -135,6 +145,7 @@ static int read_group(struct tags *t, int fd, uint64_t index, uint32_t n, uint8_
 	if (page)
 		memcpy(entries, page->entries + at, (size_t)n * FORMAT_ENTRY_SIZE);
 	pthread_mutex_unlock(&t->lock);
+	atomic_fetch_add_explicit(page ? &n_hits : &n_misses, 1, memory_order_relaxed);
 	if (page)
 		return 0;
 

@@ -27,6 +27,9 @@ void tags_free(struct tags *t);
  */
 int tags_read(struct tags *t, int fd, uint64_t first, uint32_t n, uint8_t *entries);
 
+/* How often, in this process, entries were there already, and had to be read. */
+void tags_count(uint64_t *hits, uint64_t *misses);
+
 /* A tag page that was read in passing: all entries of a group. */
 void tags_fill(struct tags *t, uint64_t group, const uint8_t *entries);
 

@@ -154,6 +154,9 @@ int tree_checkpoint(struct tree *t);
 /* The kernel is gone: empty the journal, close what nobody will release any more. */
 void tree_let_go(struct tree *t);
 
+/* Have the file of a node, if it is open and was written to, settled with the others. */
+void tree_settle_open(struct tree *t, struct node *node);
+
 /*
  * Settle files and directories that have been left alone for a while (see
  * docs/format.md); with all, every one, after syncing the backing filesystem

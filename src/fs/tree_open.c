@@ -684,6 +684,20 @@ static void settle_node(struct tree *t, struct io *io, struct node *node, bool s
 	nodes_unref(t->nodes, node);
 }
 
+void tree_settle_open(struct tree *t, struct node *node)
+{
+	bool unsettled;
+
+	if (node->type != S_IFREG)
+		return;
+	lock_take(&node->lock);
+	unsettled = node->file && file_is_unsettled(node->file) &&
+		    (!file_is_suspect(node->file) || file_was_changed(node->file));
+	lock_drop(&node->lock);
+	if (unsettled)
+		tree_settle_later(t, node);
+}
+
 void tree_settle(struct tree *t, struct io *io, bool all)
 {
 	struct node *batch[BATCH];

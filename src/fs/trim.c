@@ -37,8 +37,9 @@ enum {
 	BELOW = 8, /* go this part of the bound below it */
 	FIRST_PAUSE_MS = 10,
 	LAST_PAUSE_MS = 1000, /* about: when everything is in use */
-	WORTH_A_TRIM = 4096,  /* nodes gone */
-	QUIET = 256,	      /* nodes gone in a second: it is over */
+	PAUSE_SECONDS = 5,
+	WORTH_A_TRIM = 4096, /* nodes gone */
+	QUIET = 256,	     /* nodes gone in a second: it is over */
 };
 
 struct trim {
@@ -56,6 +57,8 @@ struct trim {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool stop;
+	bool pause;  /* wanted */
+	bool paused; /* and so it is */
 };
 
 /* ---- asking -------------------------------------------------------------- */
@@ -160,7 +163,7 @@ static void say_crowded(void *arg)
 	if (atomic_exchange(&t->crowded, true))
 		return;
 	pthread_mutex_lock(&t->lock);
-	pthread_cond_signal(&t->wake);
+	pthread_cond_broadcast(&t->wake);
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -170,8 +173,14 @@ static bool wait_for_crowd(struct trim *t)
 	bool stop;
 
 	pthread_mutex_lock(&t->lock);
-	while (!t->stop && !atomic_load(&t->crowded))
+	while (!t->stop && (t->pause || !atomic_load(&t->crowded))) {
+		if (t->pause && !t->paused) {
+			io_forget(NULL);
+			t->paused = true;
+			pthread_cond_broadcast(&t->wake);
+		}
 		pthread_cond_wait(&t->wake, &t->lock);
+	}
 	stop = t->stop;
 	pthread_mutex_unlock(&t->lock);
 	atomic_store(&t->crowded, false);
@@ -191,7 +200,7 @@ static bool wait_a_little(struct trim *t, unsigned int ms)
 	end.tv_sec += end.tv_nsec / 1000000000;
 	end.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&t->lock);
-	while (!t->stop && !r)
+	while (!t->stop && !t->pause && !r)
 		r = pthread_cond_timedwait(&t->wake, &t->lock, &end);
 	stop = t->stop;
 	pthread_mutex_unlock(&t->lock);
@@ -215,6 +224,16 @@ static size_t ask_for_all(struct trim *t)
 	return asked;
 }
 
+static bool is_to_pause(struct trim *t)
+{
+	bool pause;
+
+	pthread_mutex_lock(&t->lock);
+	pause = t->pause;
+	pthread_mutex_unlock(&t->lock);
+	return pause;
+}
+
 static void *run(void *arg)
 {
 	struct trim *t = arg;
@@ -222,7 +241,7 @@ static void *run(void *arg)
 	bool go_on = true;
 
 	while (go_on && wait_for_crowd(t))
-		while (go_on && is_crowded(t)) {
+		while (go_on && !is_to_pause(t) && is_crowded(t)) {
 			size_t gone = nodes_gone(tree_nodes(t->tree));
 			size_t asked = ask_for_all(t);
 
@@ -271,6 +290,35 @@ int trim_start(struct trim *t)
 	return r;
 }
 
+bool trim_pause(struct trim *t)
+{
+	struct timespec end;
+	bool paused;
+	int r = 0;
+
+	if (!t->started)
+		return true;
+	(void)clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += PAUSE_SECONDS;
+	pthread_mutex_lock(&t->lock);
+	t->pause = true;
+	pthread_cond_broadcast(&t->wake);
+	while (!t->paused && !r)
+		r = pthread_cond_timedwait(&t->wake, &t->lock, &end);
+	paused = t->paused;
+	pthread_mutex_unlock(&t->lock);
+	return paused;
+}
+
+void trim_resume(struct trim *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->pause = t->paused = false;
+	atomic_store(&t->crowded, is_crowded(t));
+	pthread_cond_broadcast(&t->wake);
+	pthread_mutex_unlock(&t->lock);
+}
+
 void trim_tick(struct trim *t)
 {
 	size_t gone = nodes_gone(tree_nodes(t->tree));
@@ -288,7 +336,7 @@ void trim_stop(struct trim *t)
 		return;
 	pthread_mutex_lock(&t->lock);
 	t->stop = true;
-	pthread_cond_signal(&t->wake);
+	pthread_cond_broadcast(&t->wake);
 	pthread_mutex_unlock(&t->lock);
 	(void)pthread_join(t->thread, NULL);
 }

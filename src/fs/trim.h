@@ -12,6 +12,7 @@
 #ifndef FS_TRIM_H
 #define FS_TRIM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "fs/ops.h"
@@ -30,6 +31,14 @@ int trim_start(struct trim *t);
 
 /* To be called about once a second: gives memory back when many nodes have gone. */
 void trim_tick(struct trim *t);
+
+/*
+ * Have its thread ask nothing any more and wipe the keys it has used, until
+ * trim_resume; while requests are served.  False when it does not come to rest
+ * in some seconds; trim_resume is due all the same.
+ */
+bool trim_pause(struct trim *t);
+void trim_resume(struct trim *t);
 
 /*
  * End its thread while requests are still served: the kernel may wait for one.

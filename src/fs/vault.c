@@ -642,6 +642,31 @@ int vault_unlock(struct vault *v, const struct vault_secret *secret)
 	return 0;
 }
 
+void vault_suspend(struct vault *v)
+{
+	secmem_wipe(v->keys, sizeof(*v->keys));
+}
+
+int vault_resume(struct vault *v, const struct vault_secret *secret)
+{
+	struct keyring *kept = v->keys;
+	int r = VAULT_WRONG_KEY;
+
+	vault_why_clear();
+	v->keys = secmem_new(sizeof(*v->keys));
+	if (!v->keys)
+		r = -ENOMEM;
+	else if (secret->size && secret->size <= VAULT_PASSPHRASE_MAX)
+		r = unlock_any(v, secret);
+	if (!r && !fits_tree(v))
+		r = VAULT_DAMAGED;
+	if (!r)
+		memcpy(kept, v->keys, sizeof(*kept));
+	vault_forget_keys(v);
+	v->keys = kept;
+	return r;
+}
+
 /* ---- slots ------------------------------------------------------------- */
 
 struct vault_config *vault_start_change(struct vault *v, int *r)

@@ -228,6 +228,18 @@ int vault_fd(const struct vault *v);
 /* The derived keys; only after vault_unlock, valid until vault_close. */
 const struct keyring *vault_keys(const struct vault *v);
 
+/*
+ * Wipe the keys, in place: what vault_keys returned stays valid, and is zeros
+ * until vault_resume.
+ */
+void vault_suspend(struct vault *v);
+
+/*
+ * After vault_suspend: fill the keys again, as vault_unlock but that nothing is
+ * repaired.  They stay zeros if that fails.
+ */
+int vault_resume(struct vault *v, const struct vault_secret *secret);
+
 /* An O_PATH descriptor of VAULT/tree, borrowed. */
 int vault_tree_fd(const struct vault *v);
 

@@ -192,6 +192,66 @@ bool wire_kills_set_id(const void *request)
 	}
 }
 
+bool wire_fills_pages(uint32_t opcode)
+{
+	return opcode == FUSE_READ || opcode == FUSE_READDIR || opcode == FUSE_READDIRPLUS ||
+	       opcode == FUSE_READLINK;
+}
+
+bool wire_needs_no_key(const void *request, size_t size)
+{
+	struct fuse_in_header head = { 0 };
+
+	if (size < sizeof(head))
+		return true; /* and is nonsense */
+	memcpy(&head, request, sizeof(head));
+	switch (head.opcode) {
+	case FUSE_INIT:
+	case FUSE_DESTROY:
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_STATFS:
+	case FUSE_FLUSH: /* this and the next two are not served ever */
+	case FUSE_POLL:
+	case FUSE_IOCTL:
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+		return true;
+	case FUSE_GETATTR:
+		return head.nodeid == FUSE_ROOT_ID;
+	default:
+		return false;
+	}
+}
+
+uint64_t wire_unique(const void *request)
+{
+	struct fuse_in_header head;
+
+	memcpy(&head, request, sizeof(head));
+	return head.unique;
+}
+
+bool wire_is_interrupt(const void *request, size_t size, uint64_t *unique)
+{
+	struct fuse_interrupt_in in;
+
+	if (wire_opcode(request, size) != FUSE_INTERRUPT ||
+	    size < sizeof(struct fuse_in_header) + sizeof(in))
+		return false;
+	memcpy(&in, (const uint8_t *)request + sizeof(struct fuse_in_header), sizeof(in));
+	*unique = in.unique;
+	return true;
+}
+
+void wire_error(uint8_t reply[WIRE_ERROR_SIZE], uint64_t unique, int error)
+{
+	const struct fuse_out_header out = { .len = sizeof(out), .error = error, .unique = unique };
+
+	_Static_assert(sizeof(out) == WIRE_ERROR_SIZE, "it is no more");
+	memcpy(reply, &out, sizeof(out));
+}
+
 void wire_prune(uint8_t head[WIRE_PRUNE_SIZE], uint32_t n)
 {
 	/* A message that answers no request has its code where errors are. */

@@ -57,6 +57,22 @@ size_t wire_translate(void *request, size_t size, uint32_t offered);
  */
 bool wire_kills_set_id(const void *request);
 
+/* A kind of request that has the kernel keep content, names or targets in its pages. */
+bool wire_fills_pages(uint32_t opcode);
+
+/* Whether a request can be served without a key, and is, so that a mount can be left and undone. */
+bool wire_needs_no_key(const void *request, size_t size);
+
+uint64_t wire_unique(const void *request);
+
+/* If request is an INTERRUPT: true, and the unique number of the request that it is for. */
+bool wire_is_interrupt(const void *request, size_t size, uint64_t *unique);
+
+enum { WIRE_ERROR_SIZE = 16 };
+
+/* The reply to the request with this number that says no more than 0 or -errno. */
+void wire_error(uint8_t reply[WIRE_ERROR_SIZE], uint64_t unique, int error);
+
 enum { WIRE_PRUNE_SIZE = 32 };
 
 /*

@@ -185,6 +185,24 @@ static void idle_workers_end_and_come_back(void **state)
 	engine_stop(e);
 }
 
+static void at_rest_there_are_no_workers_and_work_goes_on(void **state)
+{
+	for (int strict = 0; strict <= 1; strict++) {
+		struct engine *e = start_engine(2, strict, 2);
+
+		(void)state;
+		assert_int_equal(engine_rest(e), 0); /* with nobody there yet */
+		for (int i = 0; i < 3; i++) {
+			check_all_shapes(e);
+			assert_int_equal(engine_rest(e), 0);
+			assert_int_equal(counters_of(e).workers_alive, 0);
+		}
+		assert_true(counters_of(e).workers_started > 0);
+		assert_int_equal(counters_of(e).workers_died, 0);
+		engine_stop(e);
+	}
+}
+
 static void the_fewest_come_at_once_and_stay(void **state)
 {
 	const struct engine_options o = {
@@ -712,6 +730,7 @@ int main(void)
 		cmocka_unit_test(workers_are_forked_by_the_first_batch_that_pays),
 		cmocka_unit_test(nobody_is_called_for_the_only_task),
 		cmocka_unit_test(idle_workers_end_and_come_back),
+		cmocka_unit_test(at_rest_there_are_no_workers_and_work_goes_on),
 		cmocka_unit_test(the_fewest_come_at_once_and_stay),
 		cmocka_unit_test(a_forged_block_is_wiped_and_the_others_are_fine),
 		cmocka_unit_test(a_block_opens_only_at_its_index),

@@ -796,6 +796,33 @@ static void a_chain_of_closed_directories_does_not_exhaust_the_stack(void **stat
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void a_walk_comes_by_everything_that_stays(void **state)
+{
+	enum { N = 3000, STEP = 16 };
+	static bool seen[N + 1];
+	struct node *some[STEP];
+	size_t hand = 0;
+	size_t n;
+
+	(void)state;
+	memset(seen, 0, sizeof(seen));
+	for (ino_t i = 1; i <= N / 2; i++)
+		(void)get(1000 + i, root, "x", true);
+	for (ino_t more = N / 2 + 1; (n = nodes_walk(nodes, &hand, some, STEP));) {
+		for (size_t i = 0; i < n; i++) {
+			if (some[i] != root)
+				seen[some[i]->ino - 1000] = true;
+			nodes_unref(nodes, some[i]);
+		}
+		/* The table grows under way. */
+		for (int i = 0; i < 40 && more <= N; i++, more++)
+			(void)get(1000 + more, root, "x", true);
+	}
+	for (ino_t i = 1; i <= N / 2; i++)
+		assert_true(seen[i]);
+	assert_int_equal(nodes_walk(nodes, &hand, some, STEP), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -830,6 +857,7 @@ int main(void)
 		test(more_nodes_than_the_bound_are_told_of),
 		test(a_node_with_several_names_is_found_under_each),
 		test(threads_share_the_table),
+		test(a_walk_comes_by_everything_that_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

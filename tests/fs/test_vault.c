@@ -1072,10 +1072,34 @@ static void what_is_no_header_is_refused(void **state)
 	assert_int_equal(unlock_with(&right, VAULT_EXCLUSIVE), 0);
 }
 
+static void keys_are_forgotten_in_place_and_remembered(void **state)
+{
+	static const struct keyring none;
+	const struct keyring *keys;
+	struct keyring before;
+	struct vault *v;
+
+	(void)state;
+	assert_int_equal(vault_open(path, VAULT_EXCLUSIVE, &v), 0);
+	assert_int_equal(vault_unlock(v, &right), 0);
+	keys = vault_keys(v);
+	before = *keys;
+	vault_suspend(v);
+	assert_ptr_equal(vault_keys(v), keys);
+	assert_memory_equal(keys, &none, sizeof(none));
+	assert_int_equal(vault_resume(v, &wrong), VAULT_WRONG_KEY);
+	assert_memory_equal(keys, &none, sizeof(none));
+	assert_int_equal(vault_resume(v, &right), 0);
+	assert_ptr_equal(vault_keys(v), keys);
+	assert_memory_equal(keys, &before, sizeof(before));
+	vault_close(v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		V(a_new_vault_opens_with_its_passphrase_only),
+		V(keys_are_forgotten_in_place_and_remembered),
 		V(a_new_vault_is_private_and_has_two_equal_copies),
 		V(a_wrong_key_leaves_no_keys_behind),
 		V(every_vault_has_keys_of_its_own),

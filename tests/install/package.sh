@@ -26,12 +26,16 @@ cat >"$work/expected" <<'END'
 ./sbin/mount.fuse.cryptfs
 ./usr/bin/cryptfs
 ./usr/bin/cryptfs-mount
+./usr/lib/systemd/user/cryptfs@.service
 ./usr/share/bash-completion/completions/cryptfs
 ./usr/share/bash-completion/completions/cryptfs-mount
 ./usr/share/doc/cryptfs/CHANGELOG.md
 ./usr/share/doc/cryptfs/LICENSE
 ./usr/share/doc/cryptfs/README.md
 ./usr/share/doc/cryptfs/examples/cryptfs-login
+./usr/share/doc/cryptfs/examples/home-a-plain.automount
+./usr/share/doc/cryptfs/examples/home-a-plain.mount
+./usr/share/doc/cryptfs/examples/sleep-hook
 ./usr/share/doc/cryptfs/format.md
 ./usr/share/doc/cryptfs/threat-model.md
 ./usr/share/fish/vendor_completions.d/cryptfs.fish

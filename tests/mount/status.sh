@@ -66,9 +66,17 @@ import re, sys
 mnt, path = sys.argv[1:]
 types = {}
 samples = {}
+histogram = {}
 for line in open(path):
-    if m := re.fullmatch(r"# TYPE (cryptfs_[a-z_]+) (counter|gauge)\n", line):
+    if m := re.fullmatch(r"# TYPE (cryptfs_[a-z_]+) (counter|gauge|histogram)\n", line):
         types[m[1]] = m[2]
+    elif m := re.fullmatch(r'(cryptfs_request_duration_seconds)_(bucket|sum|count)\{mountpoint="([^"]*)",'
+                           r'class="([a-z]+)"(?:,le="([0-9.]+|\+Inf)")?\} ([0-9.]+)\n', line):
+        assert types[m[1]] == "histogram" and m[3] == mnt and (m[2] == "bucket") == bool(m[5]), line
+        if m[2] == "bucket":
+            histogram.setdefault(m[4], []).append((float(m[5].replace("+", "")), int(m[6])))
+        else:
+            samples["%s %s" % (m[2], m[4])] = float(m[6])
     elif not line.startswith("# HELP cryptfs_"):
         m = re.fullmatch(r'(cryptfs_[a-z_]+)\{mountpoint="([^"]*)"((?:,[a-z]+="[^"]*")?)\} (\d+)\n', line)
         assert m and m[2] == mnt and m[1] in types, line
@@ -77,6 +85,12 @@ for line in open(path):
 assert samples["cryptfs_content_bytes_total"] == 8 << 20, samples
 assert samples['cryptfs_requests_total,request="WRITE"'] == 8, samples
 assert sum(n for name, n in samples.items() if name.startswith("cryptfs_tasks_total")) == 64, samples
+for name, buckets in histogram.items():
+    assert [le for le, n in buckets] == [2**i / 1e6 for i in range(23)] + [float("inf")], buckets
+    assert all(a[1] <= b[1] for a, b in zip(buckets, buckets[1:])), buckets
+    assert buckets[-1][1] == samples["count " + name], name
+assert sorted(histogram) == ["meta", "read", "write"] and samples["count write"] == 8, samples
+assert samples["count meta"] > 0 and samples["sum write"] > 0, samples
 PY
 
 step "again every second, on a terminal only"
@@ -98,7 +112,7 @@ same "tasks that wait" "$(value tasks waiting)" 0
 before=$(value requests)
 same "asking makes no requests" "$(value requests)" "$before"
 LC_ALL=C "$CRYPTFS" status "$mnt" >"$work/text"
-for words in "mount     $mnt (device " 'cipher    aes-256-gcm, ' 'workers   auto: ' '  WRITE  '; do
+for words in 'latency  ' '  write  ' 'cache     tags: ' "mount     $mnt (device " 'cipher    aes-256-gcm, ' 'workers   auto: ' '  WRITE  '; do
 	grep -qF -- "$words" "$work/text" || fail "no '$words' in: $(cat "$work/text")"
 done
 
@@ -139,7 +153,7 @@ def answer(data):
 for data in (b"", b"status", os.urandom(10000).replace(b"\n", b""), b"x" * 64, b"\0" * 63):
     if answer(data):
         sys.exit("FAILED: an answer to %r" % data[:20])
-for data in (b"\n", b"statuss\n", b"STATUS\n", b"suspend\n"):
+for data in (b"\n", b"statuss\n", b"STATUS\n", b"suspendd\n"):
     if b"unknown command" not in answer(data):
         sys.exit("FAILED: what of %r?" % data)
 if not answer(b"status\nstatus\n").startswith(b'{"version"'):
@@ -151,6 +165,28 @@ if silent[0].recv(1):
 PY
 same "bytes" "$(value bytes)" $((8 << 20))
 dd if="$mnt/file" of=/dev/null bs=1M status=none
+
+step "how long requests took, and what was at hand"
+told() {
+	"$CRYPTFS" status --json "$mnt" | python3 -c "import json, sys; print(sum(json.load(sys.stdin)['latency']['$1']['buckets']))"
+}
+all_told() {
+	[ "$(told write)" = 8 ] # a request is counted when its sender goes on already
+}
+await 20 all_told || fail "$(told write) writes"
+same "longest first" "$(value latency write sum_us | grep -c '^[1-9]')" 1
+sync -f "$mnt"
+before=$(value cache kept opens)
+cat "$mnt/file" >/dev/null
+cat "$mnt/file" >/dev/null
+[ "$(value cache kept opens)" -ge $((before + 1)) ] || fail "no opened file was kept: $(value cache)"
+mkdir "$mnt/listed"
+for _ in 1 2 3; do
+	ls "$mnt/listed"
+done
+[ "$(value cache kept listings)" -ge 1 ] || fail "no listing was kept: $(value cache)"
+dd if="$mnt/file" of=/dev/null bs=4k count=64 iflag=direct status=none
+[ "$(value cache tags hits)" -ge 1 ] || fail "no tags at hand: $(value cache)"
 
 step "two mounts"
 first=$mnt
