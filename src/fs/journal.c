@@ -133,6 +133,19 @@ static int open_again(struct journal *j)
 	return j->fd < 0 ? -errno : 0;
 }
 
+/* One that root makes is the vault owner's, who may be the next to mount it. */
+static int give_to_owner(int dirfd, int fd)
+{
+	struct stat dir;
+	struct stat st;
+
+	if (geteuid() != 0)
+		return 0;
+	if (fstat(dirfd, &dir) || fstat(fd, &st))
+		return -errno;
+	return dir.st_uid != st.st_uid && fchown(fd, dir.st_uid, dir.st_gid) ? -errno : 0;
+}
+
 int journal_new(int dirfd, const struct keyring *keys, uint64_t size, struct journal **out)
 {
 	int fd;
@@ -141,6 +154,8 @@ int journal_new(int dirfd, const struct keyring *keys, uint64_t size, struct jou
 	*out = NULL;
 	if (!r && ftruncate(fd, 0))
 		r = -errno;
+	if (!r)
+		r = give_to_owner(dirfd, fd);
 	if (!r)
 		r = sync_dir(dirfd);
 	if (r) {
