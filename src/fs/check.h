@@ -119,10 +119,10 @@ struct check_options {
 	const struct store *store;
 	bool repair; /* needs the vault's exclusive lock */
 	uint32_t threads;
-	const char *subpath;	 /* plain: only this and what is below it; or NULL */
+	const char *subpath;		      /* plain: only this and what is below it; or NULL */
 	const struct replay_pending *pending; /* what the journal has; or NULL: all is in place */
-	struct salvage *salvage; /* copy everything there; or NULL */
-	const atomic_bool *stop; /* set by anybody: end soon */
+	struct salvage *salvage;	      /* copy everything there; or NULL */
+	const atomic_bool *stop;	      /* set by anybody: end soon */
 	/* Called by one thread at a time. */
 	void (*found)(void *arg, const struct check_finding *finding);
 	void *arg;

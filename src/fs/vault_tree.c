@@ -84,7 +84,8 @@ int vault_tree_open(const char *path, const struct vault *v, int root_fd, struct
 		r = vault_tree_replay(path, v, store);
 	if (r)
 		return r;
-	/* Who adds beside others changes nothing that may be durable, and a journal is one's own. */
+	/* Who adds beside others changes nothing that may be durable, and a journal is one's own.
+	 */
 	if (vault_lock_of(v) == VAULT_EXCLUSIVE && !store->read_only && store->suite != CIPHER_XOR)
 		open_journal(v, store);
 	r = tree_new(store, root_fd, out);
