@@ -43,7 +43,7 @@ write d1/a 0 50 17
 write d1/b 0 5000 18
 write d2/a 0 60 19
 write d2/b 0 5000 20
-write d1/sub/deep 0 4097 21
+write d1/sub/deep 0 4112 21
 write d2/sub/deep 0 100 22
 write was-dir/inside 0 100 23
 write {LONG_FILE} 0 100 24
@@ -86,7 +86,7 @@ write holes 0 5000 58
 write hard1 0 6000 59
 write d1/a 0 50 60
 write d1/b 0 5000 61
-write d1/sub/deep 0 4097 62
+write d1/sub/deep 0 4112 62
 write {LONG_FILE} 0 100 63
 setxattr f100 user.one 20 64
 setxattr d1 user.one 20 65
