@@ -19,7 +19,7 @@ enum latency_class {
 enum { LATENCY_BUCKETS = 24 }; /* up to 1, 2, 4, ... 2^22 us, and the rest */
 
 struct latency {
-	_Alignas(64) _Atomic uint64_t buckets[LATENCY_CLASSES][LATENCY_BUCKETS];
+	_Atomic uint64_t buckets[LATENCY_CLASSES][LATENCY_BUCKETS];
 	_Atomic uint64_t sum_ns[LATENCY_CLASSES];
 };
 

@@ -14,7 +14,7 @@ SECTION = "## When something goes wrong"
 def strings():
     """The string literals of the sources, adjacent ones joined."""
     found = []
-    for path in glob.glob(ROOT + "/src/**/*.c", recursive=True) + glob.glob(ROOT + "/mount-helpers/*"):
+    for path in glob.glob(ROOT + "/src/**/*.c", recursive=True) + glob.glob(ROOT + "/mount-helpers/*.*"):
         with open(path, encoding="utf8") as f:
             text = re.sub(r'"\s*\n\s*"', "", f.read())
         found += re.findall(r'"((?:[^"\\\n]|\\.)*)"', text)
