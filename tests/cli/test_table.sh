@@ -83,6 +83,33 @@ rows() {
 1 | path: MOUNTPOINT or VAULT, and a PATH        | path
 1 | path: MOUNTPOINT or VAULT, and a PATH        | path a
 1 | path: MOUNTPOINT or VAULT, and a PATH        | path a b c
+# vaults without a mount, keys
+1 | import: too few operands                     | import a
+1 | import: unknown option --recusrive           | import --recusrive a v
+1 | --shard 3: not a number from 1 to 2          | import --shard 3/2 a v
+1 | --shard x: not I/N, such as 1/4              | import --shard x a v
+1 | import: --shard and --force exclude each oth | import --shard 1/2 --force a v
+3 | cannot open missing: no vault there          | import empty missing
+1 | export: too few operands                     | export v
+3 | cannot open full: no vault there             | export full d
+1 | ls: no VAULT[:PATH] given                    | ls
+1 | ls: unknown option --lonng (did you mean --l | ls --lonng v
+1 | ls: one VAULT[:PATH] is enough: what is b?   | ls a b
+3 | cannot open full: no vault there             | ls full:x
+1 | cat: no VAULT:PATH given                     | cat
+3 | cannot open missing: no vault there          | cat missing:x
+1 | verify: no VAULT[:PATH] given                | verify
+1 | verify: unknown option --agianst (did you me | verify --agianst x v
+3 | cannot open full: no vault there             | verify --against missing full
+1 | rotate: no VAULT given                       | rotate
+1 | rotate: unknown option --drop-othres (did yo | rotate --drop-othres v
+3 | cannot open missing: no vault there          | rotate missing
+1 | key: say what to do: add, remove, list or ch | key
+1 | key: what is ad? (did you mean add?)         | key ad v
+1 | key remove: x is not the number of a slot    | key remove full x
+1 | header: say backup or restore, then VAULT an | header bakup a b
+1 | encrypt: too few operands                    | encrypt a
+1 | bench: takes no argument: what is a?         | bench a
 # what is not there, or something else
 3 | cannot open missing: no vault there          | info missing
 3 | cannot open full: no vault there             | passwd --passfile secret full
