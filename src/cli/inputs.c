@@ -15,6 +15,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "fs/attrs.h"
 #include "fs/exitcode.h"
 #include "fs/undo.h"
 
@@ -23,6 +24,9 @@ struct made {
 	struct made *next; /* the one made before */
 	mode_t mode;
 	struct timespec times[2];
+	dev_t dev; /* of the directory that it is made for: */
+	ino_t ino;
+	const char *like; /* its path; in `path`, too */
 	char path[];
 };
 
@@ -85,23 +89,28 @@ static char *place(const struct inputs *in, const char *relative, bool is_file)
 	return path;
 }
 
-/* Have a directory, and remember to dress it like st: 0 or FAILED. */
-static int make_directory(struct inputs *in, const char *path, const struct stat *like)
+/* Have a directory, and remember to dress it like the other one, st: 0 or FAILED. */
+static int make_directory(struct inputs *in, const char *path, const char *like,
+			  const struct stat *st)
 {
 	size_t size = strlen(path) + 1;
+	size_t like_size = strlen(like) + 1;
 	struct made *made;
 
 	if (mkdir(path, 0700) && errno != EEXIST) {
 		log_error("cannot make %s: %s", path, strerror(errno));
 		return FAILED;
 	}
-	made = malloc(sizeof(*made) + size);
+	made = malloc(sizeof(*made) + size + like_size);
 	if (!made)
 		return fail(in, path, ENOMEM);
-	*made = (struct made){ .next = in->made, .mode = like->st_mode & 0777 };
-	made->times[0] = like->st_atim;
-	made->times[1] = like->st_mtim;
+	*made = (struct made){
+		.next = in->made, .mode = st->st_mode & 0777, .dev = st->st_dev, .ino = st->st_ino
+	};
+	made->times[0] = st->st_atim;
+	made->times[1] = st->st_mtim;
 	memcpy(made->path, path, size);
+	made->like = memcpy(made->path + size, like, like_size);
 	in->made = made;
 	return 0;
 }
@@ -198,7 +207,7 @@ static int enter_directory(struct inputs *in, FTSENT *entry, const char *relativ
 		r = fail_saying(in, entry->fts_path,
 				"outputs would go into it (name another directory)");
 	} else if (*relative && !in->spec.only_looks &&
-		   make_directory(in, path, entry->fts_statp)) {
+		   make_directory(in, path, entry->fts_path, entry->fts_statp)) {
 		r = FAILED;
 	}
 	if (r == FAILED)
@@ -407,16 +416,48 @@ int inputs_new(const struct inputs_spec *spec, struct inputs **out)
 	return STATUS_OK;
 }
 
+/* From the directory that it is made for, if that is still there: 0 or -errno. */
+static int copy_attributes(struct made *made, int fd)
+{
+	int like = open(made->like, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+	int r = 0;
+	int acl;
+
+	if (like < 0 || fstat(like, &st))
+		r = -errno;
+	else if (st.st_dev != made->dev || st.st_ino != made->ino)
+		r = -ESTALE;
+	if (!r) {
+		r = attrs_copy_user(like, fd);
+		acl = attrs_copy_acl(like, fd, &made->mode);
+		if (!r)
+			r = acl == ATTRS_NO_ACL ? -EOPNOTSUPP : acl;
+	}
+	fdio_close(like);
+	return r;
+}
+
+static void dress_directory(struct made *made)
+{
+	int fd = open(made->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : copy_attributes(made, fd);
+
+	if (fd >= 0 && (fchmod(fd, made->mode) || futimens(fd, made->times)))
+		r = -errno;
+	if (r)
+		log_warn("%s does not have all of its mode, times, attributes and ACL: %s",
+			 made->path, strerror(-r));
+	fdio_close(fd);
+}
+
 /* Children first, which were made later. */
 static void dress_directories(struct inputs *in)
 {
 	while (in->made) {
 		struct made *made = in->made;
 
-		if (chmod(made->path, made->mode) ||
-		    utimensat(AT_FDCWD, made->path, made->times, 0))
-			log_warn("%s does not have its mode and times: %s", made->path,
-				 strerror(errno));
+		dress_directory(made);
 		in->made = made->next;
 		free(made);
 	}

@@ -15,6 +15,7 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "fs/attrs.h"
 #include "fs/exitcode.h"
 #include "fs/newfile.h"
 #include "fs/undo.h"
@@ -415,11 +416,25 @@ static bool has_changed(const struct job *j)
 		now.st_mtim.tv_nsec != j->in_stat.st_mtim.tv_nsec);
 }
 
+/* User attributes and ACLs, as far as they can be had; mode is what is left to set. */
+static void keep_attributes(const struct job *j, mode_t *mode)
+{
+	int r = attrs_copy_user(j->in, j->file.fd);
+
+	if (r)
+		log_warn("%s does not have all attributes of its input: %s", j->output,
+			 strerror(-r));
+	r = attrs_copy_acl(j->in, j->file.fd, mode);
+	if (r)
+		log_warn("%s does not have the ACL of its input, and its group no rights: %s",
+			 j->output, strerror(r < 0 ? -r : EOPNOTSUPP));
+}
+
 /* Bring the output to its name: the exit status. */
 static int finish(struct job *j)
 {
 	const struct job_rules *rules = j->rules;
-	const struct stat *st = &j->in_stat;
+	struct stat *st = &j->in_stat;
 	const struct newfile_end end = {
 		.like = S_ISREG(st->st_mode) ? st : NULL,
 		.replace = rules->force || rules->is_in_place,
@@ -430,6 +445,8 @@ static int finish(struct job *j)
 	if (rules->is_in_place && (st->st_uid != geteuid() || st->st_gid != getegid()) &&
 	    fchown(j->file.fd, st->st_uid, st->st_gid))
 		r = -errno;
+	if (!r && end.like)
+		keep_attributes(j, &st->st_mode);
 	if (!r)
 		r = newfile_commit(&j->file, &end);
 	return r ? fail_output(j, r) : STATUS_OK;

@@ -21,6 +21,7 @@ struct request {
 	struct within_options options;
 	struct within vault;
 	const char *against;
+	bool metadata;
 	enum progress_style style;
 	bool quiet;
 };
@@ -38,15 +39,21 @@ struct run {
 static void print_finding(const struct request *q, const struct compare_finding *f)
 {
 	static const char *const words[] = {
-		[COMPARE_DAMAGED] = "damaged", [COMPARE_MISSING] = "missing",
-		[COMPARE_EXTRA] = "extra",     [COMPARE_TYPE] = "differs",
-		[COMPARE_SIZE] = "differs",    [COMPARE_CONTENT] = "differs",
-		[COMPARE_TARGET] = "differs",  [COMPARE_TROUBLE] = "trouble",
+		[COMPARE_DAMAGED] = "damaged",	 [COMPARE_MISSING] = "missing",
+		[COMPARE_EXTRA] = "extra",	 [COMPARE_TYPE] = "differs",
+		[COMPARE_SIZE] = "differs",	 [COMPARE_CONTENT] = "differs",
+		[COMPARE_TARGET] = "differs",	 [COMPARE_OWNER] = "differs",
+		[COMPARE_MODE] = "differs",	 [COMPARE_TIME] = "differs",
+		[COMPARE_ATTRIBUTE] = "differs", [COMPARE_TROUBLE] = "trouble",
 	};
 	static const char *const texts[] = {
 		[COMPARE_TYPE] = "another type",
 		[COMPARE_SIZE] = "another size",
 		[COMPARE_TARGET] = "another link target",
+		[COMPARE_OWNER] = "another owner or group",
+		[COMPARE_MODE] = "another mode",
+		[COMPARE_TIME] = "another modification time",
+		[COMPARE_ATTRIBUTE] = "another value, or only one has it",
 	};
 
 	printf("%-8s  ", words[f->kind]);
@@ -124,7 +131,9 @@ static int print_summary(const struct run *run)
 	       run->watch.stopped_by ? "not complete: " : "", n->files, n->directories, n->others,
 	       n->bytes, run->n_damaged);
 	if (run->q->against)
-		printf(", %" PRIu64 " different", run->n_different);
+		printf(", %" PRIu64 " different (%s compared)", run->n_different,
+		       run->q->metadata ? "content, owners, modes, times and attributes"
+					: "content");
 	if (run->n_troubles)
 		printf(", %" PRIu64 " not looked at", run->n_troubles);
 	(void)putchar('\n');
@@ -162,6 +171,7 @@ static int compare(struct run *run, struct side *side, struct side *other)
 	const struct request *q = run->q;
 	const struct compare_rules rules = { .side = side,
 					     .other = other,
+					     .metadata = q->metadata,
 					     .n_hands = within_hands(),
 					     .stop = &run->watch.stop,
 					     .found = found,
@@ -241,6 +251,9 @@ static int apply(int option, const char *value, struct request *q)
 	case 'a':
 		q->against = value;
 		return STATUS_OK;
+	case 'm':
+		q->metadata = true;
+		return STATUS_OK;
 	case 'q':
 		q->quiet = true;
 		q->style = PROGRESS_NONE;
@@ -256,6 +269,7 @@ static int run(const struct command *self, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "against", required_argument, NULL, 'a' },
+		{ "metadata", no_argument, NULL, 'm' },
 		{ "progress", required_argument, NULL, 'g' },
 		{ "quiet", no_argument, NULL, 'q' },
 		WITHIN_OPTIONS,
@@ -276,6 +290,10 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (!status)
 		status = cli_operand(self, argc, argv, "VAULT[:PATH]", &operand);
+	if (!status && q.metadata && !q.against) {
+		log_error("--metadata: compared with what? (--against says it)");
+		status = STATUS_USAGE;
+	}
 	if (!status)
 		status = within_split(self, operand, &q.vault);
 	if (!status)
@@ -293,7 +311,8 @@ const struct command cli_verify = {
 		"shows it, and tell what cannot be read.  (fsck looks at how it is stored.)\n"
 		"\n"
 		"  --against DIR      compare with the plain directory DIR, too: names, types,\n"
-		"                     content and link targets; not owners, modes and times\n"
+		"                     content and link targets\n"
+		"  --metadata         ... and owners, modes, modification times, attributes, ACLs\n"
 		"  --progress HOW     bar (on terminals), lines, json or none\n"
 		"  --quiet            no progress and no summary\n"
 		"  --workers N        processes that decrypt: 0 to 64, or auto (default)\n"

@@ -69,7 +69,7 @@ int engine_start(const struct engine_options *options, struct engine **out)
 	e = aligned_alloc(_Alignof(struct engine), sizeof(*e));
 	if (!e)
 		goto out;
-	*e = (struct engine){ .options = *options };
+	*e = (struct engine){ .options = *options, .n_processors = processors() };
 	atomic_store(&e->free_slots, UINT64_MAX >> (64 - options->slots));
 	for (uint32_t i = 0; i < options->slots; i++)
 		e->slots[i].batch.slot = i;
@@ -158,10 +158,24 @@ static bool may_help(struct engine *e)
 	return !e->options.strict || !pool_can_work(&e->pool);
 }
 
+/*
+ * Workers that find a processor, as far as that is known.  A look at a count that changes
+ * meanwhile: either answer is right, one of them faster.
+ */
+static uint32_t room_for_workers(struct engine *e)
+{
+	uint32_t n = atomic_load_explicit(&e->n_occupied, memory_order_relaxed);
+
+	if (!n)
+		return ENGINE_MAX_WORKERS;
+	return n < e->n_processors ? e->n_processors - n : 0;
+}
+
 /* Have workers, and wake them, where the work is worth it. */
 static void call_workers(struct engine *e, const struct batch *b)
 {
 	const struct pool_options *pool = &e->pool.options;
+	uint32_t room = room_for_workers(e);
 	uint32_t n;
 
 	if (!pool->max)
@@ -170,6 +184,8 @@ static void call_workers(struct engine *e, const struct batch *b)
 	n = pace_workers(&e->pace, e->arena.shm->keys[b->slot].suite, b->what.size);
 	if (n > b->n_tasks - 1)
 		n = b->n_tasks - 1;
+	if (n > room)
+		n = room;
 	if (pool->strict)
 		n = b->n_tasks;
 	if (n || pool->fixed)
@@ -308,6 +324,16 @@ int engine_wait(struct engine *e, uint32_t slot)
 	add(&e->slots[slot].tasks, b->n_own);
 	add(&e->slots[slot].bytes, b->what.size);
 	return batch_end(&e->arena, b);
+}
+
+void engine_occupy(struct engine *e)
+{
+	atomic_fetch_add_explicit(&e->n_occupied, 1, memory_order_relaxed);
+}
+
+void engine_vacate(struct engine *e)
+{
+	atomic_fetch_sub_explicit(&e->n_occupied, 1, memory_order_relaxed);
 }
 
 int engine_run(struct engine *e, uint32_t slot, const struct engine_batch *batch)

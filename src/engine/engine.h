@@ -182,6 +182,14 @@ int engine_wait_first(struct engine *e, uint32_t slot, uint32_t n);
  */
 int engine_wait(struct engine *e, uint32_t slot);
 
+/*
+ * The calling thread is at work from here on, with whatever (reading, the engine, writing), until
+ * it says that it waits.  No worker is called for a processor that such a thread occupies, as
+ * its own work gets on better.  Who says nothing of it counts for nothing.
+ */
+void engine_occupy(struct engine *e);
+void engine_vacate(struct engine *e);
+
 /* engine_submit and engine_wait. */
 int engine_run(struct engine *e, uint32_t slot, const struct engine_batch *batch);
 

@@ -29,6 +29,8 @@ struct engine {
 	struct engine_options options;
 	_Atomic uint64_t free_slots; /* one bit each */
 	_Atomic uint64_t helped;     /* tasks of others, done for want of room */
+	_Atomic uint32_t n_occupied; /* processors, by threads that said so */
+	uint32_t n_processors;
 	struct engine_slot slots[ENGINE_MAX_SLOTS];
 };
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/compare_meta.h"
 #include "fs/crawl.h"
 
 enum { LIST_MAX = 65536 }; /* bytes of attribute names and values: the kernel's limit */
@@ -89,6 +90,31 @@ static void read_attributes(struct compare *c, struct crawl_hand *h, const struc
 						       .error = (int)got });
 	}
 	free(list);
+}
+
+/* Of what a difference in metadata is. */
+struct thing {
+	struct compare *compare;
+	const struct crawl_dir *dir;
+	const char *name;
+};
+
+static void tell_difference(void *arg, enum compare_kind kind, const char *attribute)
+{
+	const struct thing *t = arg;
+
+	tell(t->compare, t->dir, t->name,
+	     (struct compare_finding){ .kind = kind, .attribute = attribute });
+}
+
+static void compare_metadata(struct compare *c, struct crawl_hand *h, const struct thing *t,
+			     const struct side_node *node, const struct side_node *other)
+{
+	const struct compare_meta told = { tell_difference, (void *)(uintptr_t)t };
+	int r = c->rules.metadata ? compare_meta(h, node, other, &told) : 0;
+
+	if (r)
+		tell_error(c, t->dir, t->name, r);
 }
 
 /* ---- content --------------------------------------------------------------------- */
@@ -234,7 +260,10 @@ static bool visit(void *arg, struct crawl_hand *h, struct crawl_item *item)
 	struct compare *c = arg;
 	struct side_node node;
 	struct side_node *other = find_other(c, h, item, &node) ? &node : NULL;
+	const struct thing thing = { c, item->dir, item->name };
 
+	if (other)
+		compare_metadata(c, h, &thing, &item->from, other);
 	if (S_ISREG(item->from.st.st_mode)) {
 		read_file(c, h, item, other);
 	} else {
@@ -287,6 +316,7 @@ static int enter_other(struct crawl_hand *h, struct crawl_dir *dir)
 static bool enter(void *arg, struct crawl_hand *h, struct crawl_dir *dir)
 {
 	struct compare *c = arg;
+	const struct thing thing = { c, dir, NULL };
 	int r = c->rules.other ? enter_other(h, dir) : 0;
 
 	if (r)
@@ -299,8 +329,10 @@ static bool enter(void *arg, struct crawl_hand *h, struct crawl_dir *dir)
 		return true;
 	atomic_fetch_add(&c->rules.counts->directories, 1);
 	read_attributes(c, h, dir, NULL, &dir->from);
-	if (is_held(&dir->to))
-		find_extra(c, h, dir);
+	if (!is_held(&dir->to))
+		return true;
+	compare_metadata(c, h, &thing, &dir->from, &dir->to);
+	find_extra(c, h, dir);
 	return true;
 }
 

@@ -2,7 +2,8 @@
 /*
  * compare - read everything in a tree of a side, as whoever uses it would: names, content,
  * attributes, link targets; and, if there is another side, see whether it has the same: names,
- * types, content and link targets.  Owners, modes and times are not compared.
+ * types, content and link targets; if so wanted, also owners, modes, modification times
+ * and attributes.
  */
 #ifndef FS_COMPARE_H
 #define FS_COMPARE_H
@@ -21,7 +22,11 @@ enum compare_kind {
 	COMPARE_SIZE,
 	COMPARE_CONTENT, /* from `offset` on */
 	COMPARE_TARGET,
-	COMPARE_TROUBLE, /* could not be looked at: `error` */
+	COMPARE_OWNER,
+	COMPARE_MODE,
+	COMPARE_TIME,
+	COMPARE_ATTRIBUTE, /* `attribute`: another value, or only one of the two has it */
+	COMPARE_TROUBLE,   /* could not be looked at: `error` */
 };
 
 struct compare_finding {
@@ -31,7 +36,7 @@ struct compare_finding {
 	uint64_t
 		offset; /* COMPARE_DAMAGED, of content: where the piece begins that does not open */
 	bool has_offset;
-	const char *attribute; /* that is damaged, or NULL */
+	const char *attribute; /* that is damaged or differs, or NULL */
 	int error;
 };
 
@@ -45,6 +50,7 @@ struct compare_counts {
 struct compare_rules {
 	struct side *side;
 	struct side *other; /* or NULL */
+	bool metadata;	    /* is compared, too */
 	uint32_t n_hands;
 	const atomic_bool *stop;
 	/* Called by any thread, by one at a time. */

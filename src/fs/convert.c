@@ -4,7 +4,9 @@
  *
  * A piece is claimed under `claiming`, which fixes where it is read, where it
  * goes and the numbers of its blocks; of a stream it is read then, too.  All
- * else is done side by side.  What goes into a stream waits for its turn.
+ * else is done side by side.  What goes into a stream waits for its turn; what
+ * goes into a file, for `writing`: the kernel lets one write into a file at a time,
+ * and has the next one burn its processor, which others have work for.
  */
 #include "fs/convert.h"
 
@@ -77,6 +79,8 @@ struct convert {
 	int error;
 	uint64_t where;
 	atomic_bool cancelled;
+
+	pthread_mutex_t writing; /* into a file */
 };
 
 /* ---- streams ----------------------------------------------------------- */
@@ -470,12 +474,26 @@ static int check_end(const struct convert_hand *h, const struct piece *p)
 	return bytes_get64(h->data) == p->position ? 0 : CONVERT_DAMAGED;
 }
 
-static int write_parts(struct convert *c, struct iovec *iov, size_t n, uint64_t offset)
+static int write_file(struct convert *c, struct convert_hand *h, struct iovec *iov, size_t n,
+		      uint64_t offset)
+{
+	int r;
+
+	(void)pthread_mutex_lock(&c->writing);
+	engine_occupy(h->engine);
+	r = fdio_pwritev_full(c->spec.out.fd, iov, n, (off_t)offset);
+	engine_vacate(h->engine);
+	(void)pthread_mutex_unlock(&c->writing);
+	return r;
+}
+
+static int write_parts(struct convert *c, struct convert_hand *h, struct iovec *iov, size_t n,
+		       uint64_t offset)
 {
 	int r = 0;
 
 	if (!c->spec.out.is_stream)
-		return fdio_pwritev_full(c->spec.out.fd, iov, n, (off_t)offset);
+		return write_file(c, h, iov, n, offset);
 	for (size_t i = 0; i < n && !r; i++)
 		r = write_stream(c, iov[i].iov_base, iov[i].iov_len);
 	return r;
@@ -489,14 +507,14 @@ static int write_piece(struct convert *c, struct convert_hand *h, const struct p
 	int r = 0;
 
 	if (c->spec.way == CONVERT_SEAL)
-		return write_parts(c, iov, gather(h, p, iov), p->out);
+		return write_parts(c, h, iov, gather(h, p, iov), p->out);
 	if (into_stream && p->gap)
 		r = write_zeros(c, p->gap);
 	if (r || (p->is_end && into_stream))
 		return r;
 	if (p->is_end)
 		return ftruncate(c->spec.out.fd, (off_t)p->position) ? -errno : 0;
-	return write_parts(c, iov, 1, p->out);
+	return write_parts(c, h, iov, 1, p->out);
 }
 
 /* Wait until all earlier pieces are in the stream: 0, or the failure of another. */
@@ -516,10 +534,13 @@ static int wait_for_turn(struct convert *c, uint64_t turn)
 
 static int work(struct convert *c, struct convert_hand *h, const struct piece *p)
 {
-	int r = read_piece(c, h, p);
+	int r;
 
+	engine_occupy(h->engine);
+	r = read_piece(c, h, p);
 	if (!r)
 		r = process(c, h, p);
+	engine_vacate(h->engine);
 	if (!r && p->is_end && c->spec.way == CONVERT_OPEN)
 		r = check_end(h, p);
 	if (!r)
@@ -573,6 +594,7 @@ int convert_new(const struct convert_spec *spec, struct convert **out)
 	c->out = spec->out.offset;
 	(void)pthread_mutex_init(&c->claiming, NULL); /* the default kind cannot fail */
 	(void)pthread_mutex_init(&c->lock, NULL);
+	(void)pthread_mutex_init(&c->writing, NULL);
 	(void)pthread_cond_init(&c->turned, NULL);
 	return 0;
 }
@@ -583,6 +605,7 @@ void convert_free(struct convert *c)
 		return;
 	(void)pthread_mutex_destroy(&c->claiming);
 	(void)pthread_mutex_destroy(&c->lock);
+	(void)pthread_mutex_destroy(&c->writing);
 	(void)pthread_cond_destroy(&c->turned);
 	free(c);
 }

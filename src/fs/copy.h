@@ -89,4 +89,7 @@ void copy_survey(const struct copy_rules *rules, const char *path, const char *p
 /* The shard of n_shards that what has this place falls to. */
 uint32_t copy_shard_of(const char *place, const struct stat *st, uint32_t n_shards);
 
+/* Whether an extended attribute of this name is one to keep, for root or for others. */
+bool copy_keeps_attribute(const char *name, bool privileged);
+
 #endif /* FS_COPY_H */

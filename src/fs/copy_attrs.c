@@ -19,12 +19,12 @@ static bool is_acl(const char *name)
 }
 
 /* Labels are each system's own, and of what is not the user's only root may dispose. */
-static bool is_kept(const struct copy *c, const char *name)
+bool copy_keeps_attribute(const char *name, bool privileged)
 {
 	if (!strcmp(name, "security.selinux"))
 		return false;
 	if (!strncmp(name, "security.", 9) || !strncmp(name, "trusted.", 8))
-		return c->privileged;
+		return privileged;
 	return is_acl(name) || !strncmp(name, "user.", 5);
 }
 
@@ -162,7 +162,7 @@ static int set_attributes(struct copy *c, struct crawl_hand *h, const struct cop
 	if (!S_ISLNK(st.st_mode) && !r)
 		remove_inherited(h, node, names, (size_t)size);
 	for (const char *n = names; !r && n < names + size; n += strlen(n) + 1)
-		if (is_kept(c, n) && !is_acl(n))
+		if (copy_keeps_attribute(n, c->privileged) && !is_acl(n))
 			copy_one(c, h, about, from, node, n);
 	if (!r && !S_ISLNK(st.st_mode))
 		r = side_set(&h->to, node, &st, TREE_SET_MODE);

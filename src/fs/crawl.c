@@ -31,9 +31,12 @@ struct crawl {
 
 	pthread_mutex_t lock; /* guards what follows, and n_pending */
 	pthread_cond_t filled;
+	pthread_cond_t helped;
 	struct crawl_item *queue[QUEUE_SIZE];
 	uint32_t first, n;
-	bool is_over; /* nothing more will come */
+	uint32_t n_visiting;
+	struct crawl_errand *errands;
+	bool is_over; /* nothing more will be found */
 };
 
 static bool is_stopped(const struct crawl *c)
@@ -171,18 +174,82 @@ static void put(struct crawl *c, struct crawl_item *item)
 		visit(c, &c->hand, mine);
 }
 
+/* ---- errands ------------------------------------------------------------- */
+
+void crawl_offer(struct crawl *c, struct crawl_errand *e)
+{
+	e->n_helping = 0;
+	e->is_over = false;
+	(void)pthread_mutex_lock(&c->lock);
+	e->next = c->errands;
+	c->errands = e;
+	(void)pthread_cond_broadcast(&c->filled);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+void crawl_withdraw(struct crawl *c, struct crawl_errand *e)
+{
+	struct crawl_errand **at = &c->errands;
+
+	(void)pthread_mutex_lock(&c->lock);
+	while (*at != e)
+		at = &(*at)->next;
+	*at = e->next;
+	while (e->n_helping)
+		(void)pthread_cond_wait(&c->helped, &c->lock);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+/* One that there is something left of, or NULL; with the lock held. */
+static struct crawl_errand *find_errand(const struct crawl *c)
+{
+	struct crawl_errand *e = c->errands;
+
+	while (e && e->is_over)
+		e = e->next;
+	return e;
+}
+
+/* With the lock held, which is let go meanwhile. */
+static void help(struct crawl *c, struct crawl_hand *h, struct crawl_errand *e)
+{
+	e->n_helping++;
+	(void)pthread_mutex_unlock(&c->lock);
+	e->help(e->arg, h);
+	(void)pthread_mutex_lock(&c->lock);
+	e->is_over = true;
+	if (!--e->n_helping)
+		(void)pthread_cond_broadcast(&c->helped);
+}
+
+/* ---- at work ------------------------------------------------------------- */
+
+/* With the lock held, which is let go meanwhile. */
+static void work_at(struct crawl *c, struct crawl_hand *h, struct crawl_item *item)
+{
+	c->n_visiting++;
+	(void)pthread_mutex_unlock(&c->lock);
+	visit(c, h, item);
+	(void)pthread_mutex_lock(&c->lock);
+	if (!--c->n_visiting && c->is_over)
+		(void)pthread_cond_broadcast(&c->filled);
+}
+
+/* Until nothing will be found any more, and nobody visits anything that might want help. */
 static void work(struct crawl *c, struct crawl_hand *h)
 {
+	struct crawl_errand *errand;
 	struct crawl_item *item;
 
 	(void)pthread_mutex_lock(&c->lock);
 	for (;;) {
 		item = take(c);
+		errand = item ? NULL : find_errand(c);
 		if (item) {
-			(void)pthread_mutex_unlock(&c->lock);
-			visit(c, h, item);
-			(void)pthread_mutex_lock(&c->lock);
-		} else if (c->is_over) {
+			work_at(c, h, item);
+		} else if (errand) {
+			help(c, h, errand);
+		} else if (c->is_over && !c->n_visiting) {
 			break;
 		} else {
 			(void)pthread_cond_wait(&c->filled, &c->lock);
@@ -370,6 +437,7 @@ int crawl_new(const struct crawl_spec *spec, struct crawl **out)
 	c->spec = *spec;
 	(void)pthread_mutex_init(&c->lock, NULL); /* the default kind cannot fail */
 	(void)pthread_cond_init(&c->filled, NULL);
+	(void)pthread_cond_init(&c->helped, NULL);
 	r = new_hand(spec, &c->hand);
 	if (r) {
 		crawl_free(c);
@@ -398,6 +466,7 @@ void crawl_free(struct crawl *c)
 	free_hand(&c->hand);
 	free(c->threads);
 	(void)pthread_cond_destroy(&c->filled);
+	(void)pthread_cond_destroy(&c->helped);
 	(void)pthread_mutex_destroy(&c->lock);
 	free(c);
 }

@@ -59,6 +59,18 @@ struct crawl_visitor {
 	void (*failed)(void *arg, const struct crawl_dir *dir, const char *name, int error);
 };
 
+/* A part of a visit that others can help with, who have nothing else to do. */
+struct crawl_errand {
+	/* By any: help until nothing is left that is not being done. */
+	void (*help)(void *arg, struct crawl_hand *h);
+	void *arg;
+
+	/* crawl's */
+	struct crawl_errand *next;
+	uint32_t n_helping;
+	bool is_over;
+};
+
 struct crawl_spec {
 	struct side *from;
 	struct side *to;	 /* or NULL */
@@ -83,6 +95,13 @@ void crawl_free(struct crawl *c);
 
 /* An item that a visitor kept is done. */
 void crawl_done(struct crawl *c, struct crawl_hand *h, struct crawl_item *item);
+
+/*
+ * By who visits: have others help from now on, and let go of e once nobody does.  e stays in
+ * its place between the two.
+ */
+void crawl_offer(struct crawl *c, struct crawl_errand *e);
+void crawl_withdraw(struct crawl *c, struct crawl_errand *e);
 
 /* The path of name in dir, or of dir itself (NULL), for messages; cut to size. */
 void crawl_path(const struct crawl_dir *dir, const char *name, char *path, size_t size);

@@ -182,9 +182,14 @@ static int open_file(struct side_hand *h, struct side_node *node)
 static int read_file(struct side_hand *h, struct side_node *node, uint64_t offset, size_t size,
 		     void *buffer, const void **data, size_t *done)
 {
+	int r;
+
 	(void)buffer;
 	*done = 0;
-	return answer(tree_read(tree_of(h), h->io, node->node, offset, size, data, done));
+	engine_occupy(h->io->engine);
+	r = tree_read(tree_of(h), h->io, node->node, offset, size, data, done);
+	engine_vacate(h->io->engine);
+	return answer(r);
 }
 
 static int seek(struct side_hand *h, struct side_node *node, uint64_t offset, bool hole,
@@ -328,9 +333,14 @@ static void *buffer(struct side_hand *h)
 static int write_file(struct side_hand *h, struct side_node *node, uint64_t offset,
 		      const void *data, size_t size)
 {
+	int r;
+
 	if (data != buffer(h))
 		memmove(buffer(h), data, size);
-	return answer(tree_write(tree_of(h), h->io, node->node, offset, size, false));
+	engine_occupy(h->io->engine);
+	r = tree_write(tree_of(h), h->io, node->node, offset, size, false);
+	engine_vacate(h->io->engine);
+	return answer(r);
 }
 
 static int set(struct side_hand *h, const struct side_node *node, const struct stat *st,

@@ -66,6 +66,9 @@ newline'
 : >tree/deep/nothing
 chmod 600 tree/file1
 chmod 750 tree/deep
+setfattr -n user.of -v 'a directory' tree/deep
+setfacl -m u:7:rx -d -m u:8:r tree/deep
+setfattr -n user.of -v 'a file' tree/deep/large
 touch -d '2002-02-02 02:02:02.25' tree/file2 tree/deep/er tree/empty tree
 run 0 "$encrypt -r tree enc"
 quiet
@@ -74,6 +77,10 @@ quiet
 run 0 "$decrypt -r enc/tree/ dec"
 quiet
 same_trees tree dec
+for file in deep deep/er deep/large; do
+	[ "$(cd tree && getfattr -d $file && getfacl $file)" = "$(cd dec && getfattr -d $file && getfacl $file)" ] ||
+		fail "attributes of $file: $(getfattr -d dec/$file) $(getfacl dec/$file)"
+done
 [ "$(listing tree)" = "$(listing dec)" ] || fail "modes and times: $(diff <(listing tree) <(listing dec))"
 run 0 "encrypt --cipher xor --key K -r tree/ xored"
 cmp -s <(cd tree && find . | sort) <(cd xored && find . | sort) || fail "names of xor"
@@ -184,6 +191,7 @@ run 0 "$encrypt --in-place -r place"
 for file in $(cd tree && find . -name 'file*'); do
 	[ "$(head -c 8 "place/$file")" = cryptfsC ] || fail "$file is not encrypted in its place"
 done
+[ "$(getfattr --only-values -n user.of place/deep/large)" = 'a file' ] || fail 'in place: attributes'
 [ "$(stat -c '%a %y' place/file2)" = "$(stat -c '%a %y' tree/file2)" ] || fail "in place: mode or time"
 run 0 "$encrypt --in-place --resume -r place"
 run 0 "$decrypt --in-place -r place"

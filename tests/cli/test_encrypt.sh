@@ -110,6 +110,36 @@ for file in dressed dressed.back; do
 	[ "$(stat -c '%a %y' $file)" = "$(stat -c '%a %y' plain)" ] || fail "mode or time of $file"
 done
 
+# ---- attributes and ACLs; one that is not there does not come from the directory, either
+attributes() { # FILE
+	getfattr -d -m - --absolute-names "$1" | grep -v '^#' | grep -v selinux
+	getfacl -cp "$1"
+}
+cp plain fancy
+setfattr -n user.comment -v 'of a file' fancy
+setfattr -n user.large -v "$(printf 'v%.0s' {1..2000})" fancy
+setfacl -m u:77:rw,g::-,m::rw fancy
+attributes fancy >fancy.has
+grep -q comment fancy.has && grep -q 'user:77:rw' fancy.has || fail 'no attributes here'
+says 0 - "$encrypt fancy fancy.enc"
+says 0 - "$decrypt fancy.enc fancy.back"
+for file in fancy.enc fancy.back; do
+	attributes $file | cmp -s - fancy.has || fail "attributes of $file: $(attributes $file)"
+done
+mkdir -p inherits
+setfacl -d -m u:78:rwx inherits
+says 0 - "$encrypt plain inherits/plain"
+[ "$(attributes inherits/plain)" = "$(attributes plain)" ] || fail "an ACL was inherited"
+mkdir mounted
+# shellcheck disable=SC2016 # is for the other shell
+if unshare -m mount -t ramfs none mounted 2>err; then # one without ACLs and attributes
+	unshare -m sh -c 'mount -t ramfs none mounted && "$@" && stat -c %a mounted/fancy' sh \
+		"$CRYPTFS" $encrypt fancy mounted/fancy >out 2>err || fail "without ACLs: $(cat err)"
+	grep -q 'does not have the ACL of its input, and its group no rights' err ||
+		fail "not said that there is no ACL: $(cat err)"
+	[ "$(cat out)" = 600 ] || fail "a mode that counts without its ACL: $(cat out)"
+fi
+
 # ---- what is there stays, unless
 echo precious >there
 says 1 'cannot write there: it is there already (--force replaces it)' "$encrypt plain there"

@@ -159,7 +159,9 @@ run 0 export --passfile pass vault out
 quiet
 same_trees tree out
 run 0 verify --passfile pass --against tree vault
-shows ', 0 damaged, 0 different'
+shows ', 0 damaged, 0 different (content compared)'
+run 0 verify --passfile pass --metadata --against tree vault
+shows ', 0 damaged, 0 different (content, owners, modes, times and attributes compared)'
 listing tree | cmp -s - tree.txt || fail 'importing changed the source'
 
 # ---- other ciphers, without workers, and a directory under its name in a new one
@@ -310,6 +312,26 @@ shows 'differs   sub/deep/file 9: from byte 11 on'
 shows 'missing   sub/link: not in out3'
 shows 'missing   big: not in out3'
 shows 'extra     more: only in out3'
+run 8 verify --passfile pass --metadata --against out3 vault
+shows 'differs   nothing: another mode'
+shows 'differs   sub/deep/file 9: another modification time'
+shows 'extra     more: only in out3'
+if [ "$(id -u)" = 0 ]; then
+	chown -h 77:78 out3/longlink
+	setfattr -x trusted.of_root out3/big 2>/dev/null
+fi
+setfattr -n user.more -v x out3/zz
+setfattr -n user.large -v other out3/sub
+setfattr -x user.of_a_file_one_cannot_write out3/nothing
+setfacl -m u:9:r out3/hole
+run 8 verify --passfile pass --metadata --against out3 vault
+shows 'differs   zz: attribute user.more: another value, or only one has it'
+shows 'differs   sub: attribute user.large: another value'
+shows 'differs   nothing: attribute user.of_a_file_one_cannot_write: another value'
+shows 'differs   hole: attribute system.posix_acl_access: another value'
+[ "$(id -u)" != 0 ] || shows 'differs   longlink: another owner or group'
+run 8 verify --passfile pass --against out3 vault
+! grep -q attribute shown || fail 'attributes are compared without --metadata'
 
 # ---- progress
 run 0 export --passfile pass --progress json vault out4

@@ -100,6 +100,7 @@ rows() {
 3 | cannot open missing: no vault there          | cat missing:x
 1 | verify: no VAULT[:PATH] given                | verify
 1 | verify: unknown option --agianst (did you me | verify --agianst x v
+1 | --metadata: compared with what? (--against s | verify --metadata v
 3 | cannot open full: no vault there             | verify --against missing full
 1 | rotate: no VAULT given                       | rotate
 1 | rotate: unknown option --drop-othres (did yo | rotate --drop-othres v

@@ -162,6 +162,31 @@ static void nobody_is_called_for_the_only_task(void **state)
 	engine_stop(e);
 }
 
+static void nobody_is_called_for_a_processor_that_is_occupied(void **state)
+{
+	const struct engine_batch large = { .size = 1 << 20 };
+	const struct engine_options o = { .workers = ENGINE_WORKERS_AUTO, .slots = 1 };
+	struct engine *e;
+	uint32_t slot;
+
+	(void)state;
+	assert_int_equal(engine_start(&o, &e), 0);
+	e->pace.wake_ns = 1000;
+	e->pace.kib_ns[CIPHER_AES_256_GCM] = 100;
+	e->n_processors = 2;
+	assert_int_equal(engine_watch(e), 0);
+	slot = get_slot(e);
+	engine_occupy(e);
+	engine_occupy(e);
+	check_round_trip(e, slot, CIPHER_AES_256_GCM, large);
+	assert_int_equal(counters_of(e).workers_target, 0);
+	engine_vacate(e);
+	check_round_trip(e, slot, CIPHER_AES_256_GCM, large);
+	assert_int_equal(counters_of(e).workers_target, 1);
+	engine_vacate(e);
+	engine_stop(e);
+}
+
 static void idle_workers_end_and_come_back(void **state)
 {
 	const struct engine_options o = { .workers = ENGINE_WORKERS_AUTO,
@@ -729,6 +754,7 @@ int main(void)
 		cmocka_unit_test(strict_without_a_supervisor_does_the_work_itself),
 		cmocka_unit_test(workers_are_forked_by_the_first_batch_that_pays),
 		cmocka_unit_test(nobody_is_called_for_the_only_task),
+		cmocka_unit_test(nobody_is_called_for_a_processor_that_is_occupied),
 		cmocka_unit_test(idle_workers_end_and_come_back),
 		cmocka_unit_test(at_rest_there_are_no_workers_and_work_goes_on),
 		cmocka_unit_test(the_fewest_come_at_once_and_stay),
