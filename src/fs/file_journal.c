@@ -187,15 +187,13 @@ static int bring_back(struct file *f, const struct moved *block)
 					     : blocks_put(f, block, -1, data);
 }
 
-/* With the times of the file as they are. */
 static int bring_all_back(struct file *f, uint64_t epoch)
 {
-	struct timespec times[2] = { { 0, UTIME_OMIT } };
-	struct stat st;
-	int r = 0;
+	struct quiet before;
+	int r = quiet_begin(f, &before);
 
-	if (fstat(f->fd, &st))
-		return -errno;
+	if (r)
+		return r;
 	for (size_t i = 0; i < f->n_moved && !r;) {
 		if (f->moved[i].epoch > epoch) {
 			i++;
@@ -206,8 +204,7 @@ static int bring_all_back(struct file *f, uint64_t epoch)
 		if (!r)
 			forget(f, i, 1);
 	}
-	times[1] = st.st_mtim;
-	(void)futimens(f->fd, times);
+	quiet_end(f, &before);
 	return r;
 }
 
