@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -98,6 +99,13 @@ void moved_drop(struct file *f, uint64_t index, uint64_t n)
 		f->superseded = f->in_place;
 }
 
+/* As at a write in place; what the kernel wrote to its pages has done that before. */
+static void lose_capability(int fd)
+{
+	if (fgetxattr(fd, FILE_CAPABILITY, NULL, 0) > 0)
+		(void)fremovexattr(fd, FILE_CAPABILITY);
+}
+
 static int append(struct file *f, struct journal_record *record, const void *payload)
 {
 	struct stat st;
@@ -115,6 +123,7 @@ static int append(struct file *f, struct journal_record *record, const void *pay
 	if (r)
 		return r < 0 ? r : -ENOSPC;
 	f->last_epoch = record->epoch;
+	lose_capability(f->fd);
 	return 0;
 }
 
