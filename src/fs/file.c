@@ -569,7 +569,7 @@ bool file_was_changed(struct file *f)
 /* Leave no half-entry of a dead writer, some blocks at a time. */
 static int resolve_all(struct file *f, struct io *io)
 {
-	struct stat before;
+	struct quiet before;
 	uint64_t first = 0;
 	int r = 0;
 
@@ -597,7 +597,7 @@ static int resolve_all(struct file *f, struct io *io)
 static int tidy(struct file *f, struct io *io)
 {
 	uint64_t size = f->small ? format_small_size(f->length) : format_big_size(f->length);
-	struct stat before;
+	struct quiet before;
 	struct stat st;
 	int r = quiet_begin(f, &before);
 
@@ -615,7 +615,7 @@ static int tidy(struct file *f, struct io *io)
 static int write_clean_header(struct file *f, struct io *io)
 {
 	struct format_header old = f->header;
-	struct stat before;
+	struct quiet before;
 	int r = quiet_begin(f, &before);
 
 	if (r)

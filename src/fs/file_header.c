@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -55,29 +56,35 @@ int header_write(struct file *f, struct io *io)
 	return r;
 }
 
-int quiet_begin(struct file *f, struct stat *before)
+int quiet_begin(struct file *f, struct quiet *before)
 {
-	return fstat(f->fd, before) ? -errno : 0;
+	before->capability_size = fgetxattr(f->fd, FILE_CAPABILITY, before->capability,
+					    sizeof(before->capability));
+	return fstat(f->fd, &before->st) ? -errno : 0;
 }
 
-void quiet_end(struct file *f, const struct stat *before)
+void quiet_end(struct file *f, const struct quiet *before)
 {
-	struct timespec times[2] = { before->st_atim, before->st_mtim };
+	const struct stat *old = &before->st;
+	struct timespec times[2] = { old->st_atim, old->st_mtim };
 	struct stat now;
 
+	if (before->capability_size > 0 && fgetxattr(f->fd, FILE_CAPABILITY, NULL, 0) < 0)
+		(void)fsetxattr(f->fd, FILE_CAPABILITY, before->capability,
+				(size_t)before->capability_size, 0);
 	if (fstat(f->fd, &now) ||
-	    (now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
-	     now.st_mtim.tv_nsec == before->st_mtim.tv_nsec && now.st_mode == before->st_mode))
+	    (now.st_mtim.tv_sec == old->st_mtim.tv_sec &&
+	     now.st_mtim.tv_nsec == old->st_mtim.tv_nsec && now.st_mode == old->st_mode))
 		return;
 	(void)futimens(f->fd, times); /* another owner's file: the time moves */
 	/* Writing took these away, unless we are privileged. */
-	if (before->st_mode & (S_ISUID | S_ISGID))
-		(void)fchmod(f->fd, before->st_mode & 07777);
+	if (old->st_mode & (S_ISUID | S_ISGID))
+		(void)fchmod(f->fd, old->st_mode & 07777);
 }
 
 int header_write_quietly(struct file *f, struct io *io)
 {
-	struct stat before;
+	struct quiet before;
 	int r = quiet_begin(f, &before);
 
 	if (r)

@@ -93,12 +93,22 @@ int header_prepare(struct file *f, struct io *io, int *slot);
 void header_commit(struct file *f, int slot);
 /* header_prepare, write, header_commit. */
 int header_write(struct file *f, struct io *io);
+/* Of the backing file; the kernel takes it away at every write. */
+#define FILE_CAPABILITY "security.capability"
+
+/* What writing changes besides content. */
+struct quiet {
+	struct stat st;
+	uint8_t capability[32]; /* security.capability, which has 24 bytes at most */
+	ssize_t capability_size;
+};
 /*
  * What is written between these two moves neither the file's times nor its
- * mode.  f->lock is held throughout, or the time of a write would be lost.
+ * mode, nor takes its capabilities.  f->lock is held throughout, or the time of
+ * a write would be lost.
  */
-int quiet_begin(struct file *f, struct stat *before);
-void quiet_end(struct file *f, const struct stat *before);
+int quiet_begin(struct file *f, struct quiet *before);
+void quiet_end(struct file *f, const struct quiet *before);
 /* header_write between them. */
 int header_write_quietly(struct file *f, struct io *io);
 /* Say DIRTY on disk before the first change; durably before a new size. */

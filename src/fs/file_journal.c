@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -98,6 +99,13 @@ void moved_drop(struct file *f, uint64_t index, uint64_t n)
 		f->superseded = f->in_place;
 }
 
+/* As at a write in place; what the kernel wrote to its pages has done that before. */
+static void lose_capability(int fd)
+{
+	if (fgetxattr(fd, FILE_CAPABILITY, NULL, 0) > 0)
+		(void)fremovexattr(fd, FILE_CAPABILITY);
+}
+
 static int append(struct file *f, struct journal_record *record, const void *payload)
 {
 	struct stat st;
@@ -115,6 +123,7 @@ static int append(struct file *f, struct journal_record *record, const void *pay
 	if (r)
 		return r < 0 ? r : -ENOSPC;
 	f->last_epoch = record->epoch;
+	lose_capability(f->fd);
 	return 0;
 }
 
@@ -187,15 +196,13 @@ static int bring_back(struct file *f, const struct moved *block)
 					     : blocks_put(f, block, -1, data);
 }
 
-/* With the times of the file as they are. */
 static int bring_all_back(struct file *f, uint64_t epoch)
 {
-	struct timespec times[2] = { { 0, UTIME_OMIT } };
-	struct stat st;
-	int r = 0;
+	struct quiet before;
+	int r = quiet_begin(f, &before);
 
-	if (fstat(f->fd, &st))
-		return -errno;
+	if (r)
+		return r;
 	for (size_t i = 0; i < f->n_moved && !r;) {
 		if (f->moved[i].epoch > epoch) {
 			i++;
@@ -206,8 +213,7 @@ static int bring_all_back(struct file *f, uint64_t epoch)
 		if (!r)
 			forget(f, i, 1);
 	}
-	times[1] = st.st_mtim;
-	(void)futimens(f->fd, times);
+	quiet_end(f, &before);
 	return r;
 }
 

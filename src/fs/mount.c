@@ -387,6 +387,7 @@ static int do_mount(struct mount *m)
 	m->context.acl = m->o->acl;
 	m->context.no_xattr = m->o->no_xattr;
 	m->context.writeback = m->o->writeback && !m->read_only;
+	m->context.direct = !m->o->writethrough;
 	m->context.ready = ready;
 	m->context.ready_arg = m;
 	if (new_session(m))

@@ -20,6 +20,12 @@ enum {
 	REPLY_SIZE = 256 * 1024,
 };
 
+/*
+ * From Linux 6.18 on a direct write invalidates the pages there are of what it
+ * writes, before and after: older ones may keep what is no longer true.
+ */
+enum { DIRECT_SINCE = 45 };
+
 static _Thread_local struct io *my_io;
 
 void ops_set_io(struct io *io)
@@ -128,6 +134,12 @@ static void want_writeback(struct ops_context *c, struct fuse_conn_info *conn)
 		log_warn("this kernel cannot collect writes: mounted without writeback");
 }
 
+/* Collecting writes and not keeping them does not go together. */
+static void want_direct(struct ops_context *c, const struct fuse_conn_info *conn)
+{
+	c->direct = c->direct && !c->writeback && conn->proto_minor >= DIRECT_SINCE;
+}
+
 /* A default ACL comes in the place of the umask, so that is left to us. */
 static void want_acl(const struct ops_context *c, struct fuse_conn_info *conn)
 {
@@ -155,6 +167,7 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 	 */
 	conn->want = conn->capable & wanted;
 	want_writeback(c, conn);
+	want_direct(c, conn);
 	want_acl(c, conn);
 	conn->max_write = IO_MAX_SIZE;
 	conn->max_background = 64;
@@ -333,6 +346,26 @@ static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 
 /* ---- files --------------------------------------------------------------- */
 
+/*
+ * What is written by a handle that cannot read goes past the kernel's pages, if
+ * nobody else has the file open, who might have mapped it.  A copy less, and no
+ * GETXATTR before the first write.
+ */
+static void set_direct(fuse_req_t req, struct node *node, struct fuse_file_info *fi)
+{
+	fi->direct_io = context(req)->direct && (fi->flags & O_ACCMODE) == O_WRONLY &&
+			tree_is_open_once(tree_of(req), node);
+	fi->fh = fi->direct_io;
+}
+
+/* O_SYNC and the like, for which the kernel sends no FSYNC after a direct write. */
+static int sync_direct(fuse_req_t req, struct node *node, const struct fuse_file_info *fi)
+{
+	if (!fi->fh || !(fi->flags & O_DSYNC))
+		return 0;
+	return tree_fsync(tree_of(req), node, (fi->flags & O_SYNC) != O_SYNC);
+}
+
 static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct tree *t = tree_of(req);
@@ -350,6 +383,7 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (keep_cache)
 		count(&context(req)->device.opens_kept);
 	fi->keep_cache = keep_cache;
+	set_direct(req, node, fi);
 	if (fuse_reply_open(req, fi))
 		tree_release(t, node);
 }
@@ -373,6 +407,7 @@ static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	}
 	e = param_of(req, &entry);
 	fi->keep_cache = 1;
+	set_direct(req, entry.node, fi);
 	if (fuse_reply_create(req, &e, fi)) {
 		tree_release(t, entry.node);
 		tree_forget(t, entry.node, 1);
@@ -420,6 +455,8 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t si
 	r = tree_write(tree_of(req), my_io, node_of(req, ino), (uint64_t)offset, size, append);
 	if (!r && kills)
 		kill_set_id(req, ino);
+	if (!r)
+		r = sync_direct(req, node_of(req, ino), fi);
 	if (r)
 		reply_result(req, r);
 	else

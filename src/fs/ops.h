@@ -24,6 +24,7 @@ struct ops_context {
 	bool acl;		      /* POSIX ACLs are the kernel's to check */
 	bool no_xattr;		      /* extended attributes are not offered */
 	bool writeback;		      /* wanted; from INIT on: agreed with the kernel */
+	bool direct;		      /* writes bypass the kernel's pages; likewise */
 	/* Pages from the kernel's cache that came to be written, and were answered. */
 	atomic_ulong cached_writes, cached_writes_done;
 	/* Borrowed. */

@@ -41,6 +41,7 @@ static const char help[] =
 	"  workers=auto|0|N     processes that encrypt and decrypt (default auto)\n"
 	"  strict               only workers do, never the waiting thread\n"
 	"  writeback            the kernel collects writes; see cryptfs-mount(1)\n"
+	"  writethrough         the kernel's cache keeps what is written\n"
 	"  attr_timeout=SECS    how long the kernel may cache (default 3600)\n"
 	"  noxattr              no extended attributes: fewer questions to answer\n"
 	"  idle=MIN             unmount after so long without use; also 90s, 2h\n"
@@ -187,6 +188,8 @@ static int take_option(struct options *o, const char *option)
 		o->strict = true;
 	else if (!strcmp(option, "writeback"))
 		o->writeback = true;
+	else if (!strcmp(option, "writethrough"))
+		o->writethrough = true;
 	else if (!strcmp(option, "noxattr"))
 		o->no_xattr = true;
 	else if ((value = value_of(option, "passfile")))
@@ -311,6 +314,8 @@ int options_parse(int argc, char **argv, struct options *o)
 	}
 	if (!r && o->acl && o->no_xattr)
 		r = wrong("option", "noxattr", "acl needs extended attributes");
+	if (!r && o->writeback && o->writethrough)
+		r = wrong("option", "writethrough", "writeback is the opposite");
 	return r ? r : take_arguments(o, argc - optind, argv + optind);
 }
 

@@ -30,9 +30,10 @@ struct options {
 	bool allow_other;
 	bool strict;
 	bool writeback;
-	bool acl;      /* POSIX ACLs; the kernel checks permissions then */
-	bool no_xattr; /* the kernel shall not ask for extended attributes */
-	int workers;   /* as in struct engine_options */
+	bool writethrough; /* what is written stays in the kernel's pages */
+	bool acl;	   /* POSIX ACLs; the kernel checks permissions then */
+	bool no_xattr;	   /* the kernel shall not ask for extended attributes */
+	int workers;	   /* as in struct engine_options */
 	struct passphrase_source secret;
 	double attr_timeout; /* seconds */
 	size_t max_nodes;    /* see trim.h */

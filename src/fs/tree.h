@@ -111,6 +111,8 @@ int tree_readlink(struct tree *t, struct node *node, char *target);
  */
 int tree_open(struct tree *t, struct io *io, struct node *node, int flags, bool *keep_cache);
 void tree_release(struct tree *t, struct node *node);
+/* Whether a regular file has one handle only, and nobody else is at it at the moment. */
+bool tree_is_open_once(struct tree *t, struct node *node);
 /* Whether a writer that died left a regular file unsealed: 1, 0 or -errno. */
 int tree_is_suspect(struct tree *t, struct io *io, struct node *node);
 

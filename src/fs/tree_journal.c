@@ -74,6 +74,18 @@ static int let_journal(struct tree *t, struct node *node)
 	return r;
 }
 
+bool tree_is_open_once(struct tree *t, struct node *node)
+{
+	bool once;
+
+	pthread_mutex_lock(&t->journal_lock);
+	lock_take(&node->lock);
+	once = node->opens == 1U + node->journalled;
+	lock_drop(&node->lock);
+	pthread_mutex_unlock(&t->journal_lock);
+	return once;
+}
+
 /*
  * Its space is wanted.  What the journal has of it stays there; before that is void, it
  * is to be durable that the file is gone.

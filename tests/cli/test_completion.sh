@@ -86,10 +86,10 @@ for shell in bash zsh; do
 	offers $shell 'cryptfs init --cipher ' aes-256-gcm chacha20-poly1305 xor
 	offers $shell 'cryptfs info ' some-vault
 	offers $shell 'cryptfs-mount --' --foreground
-	offers $shell 'cryptfs-mount v m -o ' ro passfile= writeback
+	offers $shell 'cryptfs-mount v m -o ' ro passfile= writeback writethrough
 done
 offers bash 'cryptfs pass' passwd
-offers bash 'cryptfs-mount v m -o ro,wr' ro,writeback
+offers bash 'cryptfs-mount v m -o ro,writeb' ro,writeback
 
 [ "$failures" = 0 ] || exit 1
 echo "completion: as the help says"

@@ -47,12 +47,31 @@ static void a_kernel_that_cannot_collect_writes_is_no_obstacle(void **state)
 	assert_false(c.writeback);
 }
 
+static bool is_direct(bool wanted, bool writeback, uint32_t minor)
+{
+	struct fuse_conn_info conn = { .capable = UINT32_MAX, .proto_minor = minor };
+	struct ops_context c = { .direct = wanted, .writeback = writeback };
+
+	ops_table.init(&c, &conn);
+	return c.direct;
+}
+
+static void writes_are_direct_where_the_kernel_throws_old_pages_out(void **state)
+{
+	(void)state;
+	assert_true(is_direct(true, false, 45));
+	assert_false(is_direct(true, false, 44));
+	assert_false(is_direct(false, false, 45));
+	assert_false(is_direct(true, true, 45));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_asked_for_that_the_kernel_cannot_do),
 		cmocka_unit_test(writes_are_collected_only_if_that_is_wanted),
 		cmocka_unit_test(a_kernel_that_cannot_collect_writes_is_no_obstacle),
+		cmocka_unit_test(writes_are_direct_where_the_kernel_throws_old_pages_out),
 	};
 
 	alarm(20); /* a hang is a failure */

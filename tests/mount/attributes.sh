@@ -123,6 +123,35 @@ same "of a moved file" "$(attribute "$mnt/dir/elsewhere" user.colour)" ultramari
 check_modes
 unmount_vault
 
+# Those of ping on Debian: cap_net_raw, effective.
+capability=0x0100000200200000000000000000000000000000
+can() { getfattr --absolute-names -h -e hex -n security.capability "$1" 2>/dev/null | grep -q "$capability"; }
+if as_root; then
+	step "capabilities stay until the content changes, which settling and checkpoints do not"
+	mount_vault
+	for name in fresh tail settled; do
+		head -c 5000 /dev/urandom >"$mnt/$name"
+	done
+	sync "$mnt/tail" # what is durable is changed by way of the journal
+	echo more >>"$mnt/tail"
+	for name in fresh tail settled; do
+		setfattr -n security.capability -v "$capability" "$mnt/$name"
+	done
+	remount_vault
+	for name in fresh tail settled; do
+		can "$mnt/$name" || fail "$name lost its capabilities"
+	done
+	echo more >>"$mnt/settled"
+	can "$mnt/settled" && fail "content changed, capabilities stayed"
+	sync "$mnt/settled"
+	setfattr -n security.capability -v "$capability" "$mnt/settled"
+	echo more >>"$mnt/settled"
+	can "$mnt/settled" && fail "content changed in the journal, capabilities stayed"
+	remount_vault
+	can "$mnt/settled" && fail "capabilities came back"
+	unmount_vault
+fi
+
 step "the vault shows neither names nor values"
 getfattr -R -d -h -m - --absolute-names "$vault" >"$work/stored"
 getfattr -R -d -h -m - --absolute-names -e hex "$vault" >>"$work/stored"
