@@ -225,12 +225,13 @@ static int run(const struct command *self, int argc, char **argv)
 		log_error("umount: --all takes no MOUNTPOINT: what is %s?", argv[optind]);
 		return STATUS_USAGE;
 	}
-	if (all)
-		return unmount_all(lazily);
-	status = cli_operand(self, argc, argv, "MOUNTPOINT", &path);
-	if (!status)
+	status = all ? STATUS_OK : cli_operand(self, argc, argv, "MOUNTPOINT", &path);
+	if (!status && !all)
 		status = mounted_find(path, &m);
-	return status ? status : unmount(&m, lazily);
+	if (status)
+		return status;
+	(void)!chdir("/"); /* not to hold it ourselves */
+	return all ? unmount_all(lazily) : unmount(&m, lazily);
 }
 
 const struct command cli_umount = {

@@ -116,6 +116,12 @@ no_processes || fail "the process is still there"
 mount_vault
 kill -KILL "$(daemon_process)"
 await 20 no_processes
+mount_vault # clears it away, and the other one's socket
+(cd "$mnt" && "$CRYPTFS" umount .)
+no_processes || fail "the process is still there"
+mount_vault
+kill -KILL "$(daemon_process)"
+await 20 no_processes
 (cd "$work" && "$CRYPTFS" umount home/mnt)
 if is_mounted; then
 	fail "the dead mount is still there"
