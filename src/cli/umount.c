@@ -150,8 +150,10 @@ static char *list_holders(const struct mountinfo *m)
 /* Detached; it is served as long as somebody holds it. */
 static int finish(const struct mountinfo *m, int pidfd, pid_t pid, const char *holders)
 {
-	if (pidfd < 0)
+	if (pidfd < 0) {
+		control_sweep(m->user);
 		return STATUS_OK;
+	}
 	if (!holders) {
 		wait_for_end(pidfd);
 		return STATUS_OK;
