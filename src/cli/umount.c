@@ -150,8 +150,10 @@ static char *list_holders(const struct mountinfo *m)
 /* Detached; it is served as long as somebody holds it. */
 static int finish(const struct mountinfo *m, int pidfd, pid_t pid, const char *holders)
 {
-	if (pidfd < 0)
+	if (pidfd < 0) {
+		control_sweep(m->user);
 		return STATUS_OK;
+	}
 	if (!holders) {
 		wait_for_end(pidfd);
 		return STATUS_OK;
@@ -225,12 +227,13 @@ static int run(const struct command *self, int argc, char **argv)
 		log_error("umount: --all takes no MOUNTPOINT: what is %s?", argv[optind]);
 		return STATUS_USAGE;
 	}
-	if (all)
-		return unmount_all(lazily);
-	status = cli_operand(self, argc, argv, "MOUNTPOINT", &path);
-	if (!status)
+	status = all ? STATUS_OK : cli_operand(self, argc, argv, "MOUNTPOINT", &path);
+	if (!status && !all)
 		status = mounted_find(path, &m);
-	return status ? status : unmount(&m, lazily);
+	if (status)
+		return status;
+	(void)!chdir("/"); /* not to hold it ourselves */
+	return all ? unmount_all(lazily) : unmount(&m, lazily);
 }
 
 const struct command cli_umount = {

@@ -13,6 +13,7 @@
  */
 #include "fs/control.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -123,12 +124,12 @@ out:
 }
 
 /* The last one to stop takes the directory away. */
-static void remove_directory(const struct control *c)
+static void remove_directory(uid_t owner, int parent)
 {
 	struct place p;
 
-	find_place(c->owner, &p);
-	(void)unlinkat(c->parent, p.name, AT_REMOVEDIR); /* not while others are there */
+	find_place(owner, &p);
+	(void)unlinkat(parent, p.name, AT_REMOVEDIR); /* not while others are there */
 }
 
 static void name_file(const struct control_name *name, char file[FILE_SIZE])
@@ -142,6 +143,54 @@ static struct sockaddr_un address_of(int directory, const char *file)
 
 	(void)snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", directory, file);
 	return a;
+}
+
+/* ---- what the dead left -------------------------------------------------- */
+
+/* With the directory locked, where a socket that is bound has its listener. */
+static bool is_abandoned(int directory, const char *file)
+{
+	const struct sockaddr_un a = address_of(directory, file);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)&a, sizeof(a)) &&
+		       errno == ECONNREFUSED;
+
+	fdio_close(fd);
+	return refused;
+}
+
+/* The same.  What is no socket refuses too, and is nothing of ours. */
+static void remove_abandoned(int directory)
+{
+	int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!d) {
+		fdio_close(fd);
+		return;
+	}
+	while ((e = readdir(d)))
+		if (e->d_type == DT_SOCK && strlen(e->d_name) < FILE_SIZE &&
+		    is_abandoned(directory, e->d_name))
+			(void)unlinkat(directory, e->d_name, 0);
+	(void)closedir(d);
+}
+
+void control_sweep(uid_t owner)
+{
+	int directory;
+	int parent;
+
+	if (open_directory(owner, false, &directory, &parent))
+		return;
+	if (!flock(directory, LOCK_EX)) {
+		remove_abandoned(directory);
+		(void)flock(directory, LOCK_UN);
+	}
+	remove_directory(owner, parent);
+	fdio_close(directory);
+	fdio_close(parent);
 }
 
 /* ---- answering ---------------------------------------------------------- */
@@ -307,8 +356,10 @@ static int replace_socket(struct control *c)
 
 	if (flock(c->directory, LOCK_EX))
 		return -errno;
+	remove_abandoned(c->directory);
 	(void)unlinkat(c->directory, c->file, 0);
 	if (bind(c->listener, (const struct sockaddr *)&a, sizeof(a)) ||
+	    listen(c->listener, BACKLOG) ||
 	    fstatat(c->directory, c->file, &c->own, AT_SYMLINK_NOFOLLOW))
 		r = -errno;
 	(void)flock(c->directory, LOCK_UN);
@@ -340,9 +391,7 @@ static int open_socket(struct control *c)
 	r = bind_socket(c);
 	for (int i = 0; i < TRIES && r == -ENOENT; i++)
 		r = bind_socket(c);
-	if (r)
-		return r;
-	return listen(c->listener, BACKLOG) ? -errno : 0;
+	return r;
 }
 
 int control_start(struct control *c)
@@ -411,7 +460,7 @@ void control_stop(struct control *c)
 		return;
 	if (c->directory >= 0) {
 		remove_socket(c);
-		remove_directory(c);
+		remove_directory(c->owner, c->parent);
 	}
 	if (c->started) {
 		(void)eventfd_write(c->stop, 1);

@@ -59,7 +59,7 @@ struct control;
 typedef char *control_answer(void *arg, const struct control_question *q);
 
 /*
- * Make the directory and the socket, in place of one that a dead process
+ * Make the directory and the socket, in place of those that dead processes
  * left.  The owner is who calls.  0, CONTROL_UNSAFE or -errno.
  */
 int control_open(const struct control_name *name, control_answer *answer, void *arg,
@@ -74,6 +74,9 @@ int control_start(struct control *c);
 
 /* Remove the socket, and the directory with the last; end the thread, free.  NULL is fine. */
 void control_stop(struct control *c);
+
+/* Remove the sockets that dead processes of owner left, and the directory with the last. */
+void control_sweep(uid_t owner);
 
 /*
  * Ask a mount: 0 and *reply, ended by a zero byte and the caller's to free;

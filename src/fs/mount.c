@@ -10,7 +10,7 @@
  *   5  mount, then leave the terminal
  *   6  open what is needed outside of the vault, and be confined
  *   7  threads: supervisor of the workers, settling, trimming, seeking, control socket,
- *      receivers
+ *      receivers; leave the session
  *
  * It ends the other way round: what the kernel still holds (it is written out
  * while requests are served), control socket, trimming (while they are, too),
@@ -179,11 +179,10 @@ static int wait_for_word(const struct mount *m, int pipe_fd, pid_t child)
 	return status ? status : STATUS_SYSTEM;
 }
 
-/* Standard error stays until it is sure that we serve. */
+/* Standard error stays until it is sure that we serve, and the session as long. */
 static void leave_terminal(struct mount *m)
 {
 	m->null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	(void)setsid(); /* fails only for a group leader, which we are not */
 	(void)!chdir("/");
 	for (int fd = 0; m->null >= 0 && fd < 2; fd++)
 		(void)dup3(m->null, fd, 0);
@@ -594,6 +593,12 @@ static int serve(struct mount *m)
 	io_forget(NULL); /* this thread has no use for keys until the end */
 	allow_suspension(m);
 	look_at_mount(m);
+	/*
+	 * Not earlier: on an automount point of systemd only its own process group gets to
+	 * the mount before that is announced, everybody else waits for it.
+	 */
+	if (!m->o->foreground)
+		(void)setsid(); /* fails only for a group leader, which we are not */
 	expiry_init(&m->expiry, m->o->idle_ms, now_ms());
 	while ((got = sigtimedwait(&set, NULL, &second)) < 0) {
 		loop_tick(m->loop);

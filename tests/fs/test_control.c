@@ -264,24 +264,56 @@ static void without_a_socket_nobody_is_there(void **state)
 }
 
 /* What a killed process leaves: a socket that nobody listens at. */
-static void a_stale_socket_is_found_dead_and_replaced(void **state)
+static void leave_stale_socket(void)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char *slash = strrchr(path, '/');
+
+	control_stop(c);
+	c = NULL;
+	strcpy(a.sun_path, path);
+	*slash = '\0';
+	assert_true(!mkdir(path, 0700) || errno == EEXIST); /* others may be there */
+	*slash = '/';
+	assert_int_equal(bind(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
+	close(fd);
+}
+
+static void a_stale_socket_is_found_dead_and_replaced(void **state)
+{
 	char *reply;
 
 	(void)state;
 	need_control();
-	control_stop(c);
-	c = NULL;
-	strcpy(a.sun_path, path);
-	*strrchr(path, '/') = '\0';
-	assert_true(!mkdir(path, 0700) || errno == EEXIST); /* others may be there */
-	assert_int_equal(bind(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
-	close(fd);
+	leave_stale_socket();
 	assert_int_equal(control_ask(&name, "hello", &reply), CONTROL_NOBODY);
 	assert_int_equal(open_and_start(&name, echo, greeting, &c), 0);
 	assert_answers();
+}
+
+static void only_a_stale_socket_is_swept(void **state)
+{
+	(void)state;
+	need_control();
+	control_sweep(name.owner);
+	assert_answers();
+	leave_stale_socket();
+	control_sweep(name.owner);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void a_stale_socket_of_another_name_goes_when_one_is_opened(void **state)
+{
+	struct control_name other;
+
+	(void)state;
+	need_control();
+	other = name;
+	other.major++;
+	leave_stale_socket();
+	assert_int_equal(open_and_start(&other, echo, greeting, &c), 0);
+	assert_int_equal(access(path, F_OK), -1);
 }
 
 /* Its device was given to another mount while it was settling. */
@@ -365,6 +397,8 @@ int main(void)
 		C(the_socket_is_its_owners_alone),
 		C(without_a_socket_nobody_is_there),
 		C(a_stale_socket_is_found_dead_and_replaced),
+		C(only_a_stale_socket_is_swept),
+		C(a_stale_socket_of_another_name_goes_when_one_is_opened),
 		C(the_socket_of_a_successor_stays),
 		C(the_socket_of_a_successor_in_between_stays),
 		C(a_directory_that_others_may_enter_is_refused),

@@ -27,6 +27,11 @@ hold() {
 	holder=$(cat "$home/holder")
 }
 
+# Where control.h says.
+sockets() {
+	as_user sh -c 'find "/run/user/$(id -u)/cryptfs" "/tmp/cryptfs-$(id -u)" -name "*.sock" 2>/dev/null' | wc -l
+}
+
 held_as() {
 	[ "$(cat "/proc/$holder/comm")" = "$1" ]
 }
@@ -94,12 +99,14 @@ mount_as_user
 kill -KILL "$(daemon_process)"
 await 20 no_processes
 is_mounted || fail "this test wants a dead mount"
+[ "$(sockets)" -gt 0 ] || fail "this test wants its socket"
 as_user "$CRYPTFS" umount "$mnt"
 if is_mounted; then
 	fail "the dead mount is still there"
 fi
+as_root || exit 0 # else other tests have some of the same user
+same "sockets" "$(sockets)" 0
 
-as_root || exit 0
 step "as root: a user's, its own, a mount below"
 mount_as_user
 "$CRYPTFS" umount "$mnt"
@@ -112,6 +119,12 @@ ends 6 'busy' "$CRYPTFS" umount "$mnt"
 listed "mount: mounted $mnt/below"
 umount "$mnt/below"
 "$CRYPTFS" umount "$mnt/"
+no_processes || fail "the process is still there"
+mount_vault
+kill -KILL "$(daemon_process)"
+await 20 no_processes
+mount_vault # clears it away, and the other one's socket
+(cd "$mnt" && "$CRYPTFS" umount .)
 no_processes || fail "the process is still there"
 mount_vault
 kill -KILL "$(daemon_process)"
