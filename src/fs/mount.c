@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "base/secmem.h"
 #include "fs/answers.h"
@@ -199,16 +200,6 @@ static void leave_stderr(struct mount *m)
 }
 
 /* ---- limits -------------------------------------------------------------- */
-
-static void raise_limit(int resource)
-{
-	struct rlimit limit;
-
-	if (getrlimit(resource, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(resource, &limit); /* the soft limit serves too */
-}
 
 static uint32_t n_threads(void)
 {
@@ -701,8 +692,8 @@ int mount_run(const struct options *o)
 
 	if (status)
 		return status;
-	raise_limit(RLIMIT_NOFILE);
-	raise_limit(RLIMIT_MEMLOCK);
+	limit_raise(RLIMIT_NOFILE);
+	limit_raise(RLIMIT_MEMLOCK);
 	(void)umask(0);
 	if (reserve_stdio() || secmem_harden_process())
 		return failed("prepare the process", -errno);
