@@ -499,6 +499,7 @@ const struct command cli_fsck = {
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
+		"  --tpm2 DEVICE      ... a TPM; auto: of this machine\n"
 		"  --help             show this\n"
 		"\n"
 		"Exit status 0: nothing is damaged, or is any more; 8: damage remains.\n",

@@ -120,6 +120,7 @@ const struct command cli_header = {
 		"  --keyring NAME     ... the key NAME in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
+		"  --tpm2 DEVICE      ... a TPM; auto: of this machine\n"
 		"  --help             show this\n",
 	.run = run,
 };

@@ -7,19 +7,17 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/secmem.h"
 #include "cli/cli.h"
+#include "cli/enroll.h"
 #include "cli/secrets.h"
 #include "cli/slots.h"
 #include "cli/strength.h"
-#include "fs/fido2.h"
 #include "fs/vault_config.h"
 
 struct request {
 	struct secrets secrets;
-	const char *label; /* NULL: what kind it is */
 	bool recovery;
-	const char *token; /* the device */
+	struct enroll enroll;
 };
 
 /* ---- add --------------------------------------------------------------- */
@@ -28,13 +26,22 @@ static int apply(int option, const char *value, struct request *q)
 {
 	switch (option) {
 	case 'l':
-		q->label = value;
+		q->enroll.label = value;
 		if (vault_config_label_is_valid(value))
 			return STATUS_OK;
 		log_error("--label: not 1 to 63 bytes of text");
 		return STATUS_USAGE;
 	case 't':
-		q->token = value;
+		q->enroll.fido2 = value;
+		return STATUS_OK;
+	case 'M':
+		q->enroll.tpm2 = value;
+		return STATUS_OK;
+	case 'C':
+		q->enroll.has_pcrs = true;
+		return enroll_pcrs(value, &q->enroll.pcrs);
+	case 'N':
+		q->enroll.pin = true;
 		return STATUS_OK;
 	case 'r':
 		q->recovery = true;
@@ -53,7 +60,7 @@ static int add_given(struct vault *v, const char *path, const struct request *q)
 	if (r)
 		return passphrase_report(&q->secrets.new, r);
 	strength_hint(&secret);
-	r = vault_add_slot(v, &secret, q->label, &q->secrets.kdf, &id);
+	r = vault_add_slot(v, &secret, q->enroll.label, &q->secrets.kdf, &id);
 	passphrase_free(&secret);
 	if (r)
 		return exitcode_report_vault("add a key to", path, r);
@@ -61,63 +68,32 @@ static int add_given(struct vault *v, const char *path, const struct request *q)
 	return cli_flush();
 }
 
-/* A security key: the credential that it makes, and its secret. */
-struct token {
-	const char *device;
-	struct vault_token params;
-	uint8_t secret[FIDO2_SECRET_SIZE];
-};
-
-static int enroll(void *arg, const char *pin)
-{
-	struct token *t = arg;
-
-	return fido2_enroll(t->device, pin, &t->params);
-}
-
-static int ask_secret(void *arg, const char *pin)
-{
-	struct token *t = arg;
-
-	return fido2_secret(t->device, pin, &t->params, t->secret);
-}
-
-/* Touched twice: the secret cannot be had from the making of the credential. */
-static int add_token(struct vault *v, const char *path, const struct request *q)
-{
-	struct token *t = secmem_new(sizeof(*t));
-	struct vault_secret secret;
-	uint32_t id = 0;
-	int r;
-
-	if (!t)
-		return exitcode_report_vault("add a key to", path, -ENOMEM);
-	t->device = q->token;
-	log_info("touch the security key, and once more when it asks again");
-	r = passphrase_with_pin(enroll, t);
-	if (!r)
-		r = passphrase_with_pin(ask_secret, t);
-	if (r) {
-		log_error("cannot add a key to %s: %s", path, fido2_message(r));
-		r = STATUS_SYSTEM;
-	} else {
-		secret = (struct vault_secret){ t->secret, sizeof(t->secret), VAULT_FIDO2 };
-		r = vault_add_token(v, &secret, &t->params, q->label, &id);
-		if (r)
-			r = exitcode_report_vault("add a key to", path, r);
-	}
-	secmem_free(t);
-	if (r)
-		return r;
-	printf("added slot %u to %s, for this security key\n", (unsigned int)id, path);
-	return cli_flush();
-}
-
 static int add_any(struct vault *v, const char *path, const struct request *q)
 {
-	if (q->token)
-		return add_token(v, path, q);
-	return q->recovery ? secrets_add_recovery(v, path, q->label) : add_given(v, path, q);
+	if (q->enroll.fido2 || q->enroll.tpm2)
+		return enroll_device(v, path, &q->enroll, &q->secrets.new);
+	return q->recovery ? secrets_add_recovery(v, path, q->enroll.label) : add_given(v, path, q);
+}
+
+/* Options that do not go together. */
+static int check(const struct request *q)
+{
+	const struct enroll *e = &q->enroll;
+	const char *own = q->recovery ? "recovery"
+			  : e->fido2  ? "new-fido2"
+			  : e->tpm2   ? "new-tpm2"
+				      : NULL;
+	bool is_given = !passphrase_is_asked(&q->secrets.new);
+
+	if (!e->tpm2 && (e->has_pcrs || e->pin)) {
+		log_error("key add: --tpm2-%s is for --new-tpm2", e->pin ? "pin" : "pcrs");
+		return STATUS_USAGE;
+	}
+	if ((own && is_given && !e->pin) || q->recovery + !!e->fido2 + !!e->tpm2 > 1) {
+		log_error("key add: --%s makes its own key; no other new one can be given", own);
+		return STATUS_USAGE;
+	}
+	return STATUS_OK;
 }
 
 static int add(const char *path, const struct request *q)
@@ -125,12 +101,9 @@ static int add(const char *path, const struct request *q)
 	struct vault *v;
 	int status;
 
-	if ((q->recovery || q->token) &&
-	    (!passphrase_is_asked(&q->secrets.new) || (q->recovery && q->token))) {
-		log_error("key add: --%s makes its own key; no other new one can be given",
-			  q->recovery ? "recovery" : "new-fido2");
-		return STATUS_USAGE;
-	}
+	status = check(q);
+	if (status)
+		return status;
 	status = secrets_unlock(path, &q->secrets, &v);
 	if (status)
 		return status;
@@ -147,10 +120,13 @@ static int run_add(const struct command *self, int argc, char **argv)
 		{ "label", required_argument, NULL, 'l' },
 		{ "recovery", no_argument, NULL, 'r' },
 		{ "new-fido2", required_argument, NULL, 't' },
+		{ "new-tpm2", required_argument, NULL, 'M' },
+		{ "tpm2-pcrs", required_argument, NULL, 'C' },
+		{ "tpm2-pin", no_argument, NULL, 'N' },
 		{ "help", no_argument, NULL, CLI_OPTIONS_HELP },
 		{ 0 },
 	};
-	struct request q = { 0 };
+	struct request q = { .enroll.pcrs = ENROLL_PCRS };
 	const char *path;
 	int status = STATUS_OK;
 	int c;
@@ -308,23 +284,24 @@ const struct command cli_key = {
 		"       cryptfs key change [OPTIONS] VAULT    (the same as passwd)\n"
 		"\n"
 		"Up to 32 keys open a vault, each in a slot of its own; one always stays.  The\n"
-		"vault must not be mounted.  Removing a key does not encrypt the files anew: with\n"
-		"it and an old copy of cryptfs.conf they can still be read.\n"
+		"vault must not be mounted.  Of a removed key and old copies: see cryptfs rotate.\n"
 		"\n"
-		"  --passfile FILE      a key that opens the vault: the first line of FILE\n"
-		"                       (- is stdin), or recovery words in it\n"
-		"  --extpass COMMAND    ... the first line that this shell command prints\n"
-		"  --keyfile FILE       ... all of FILE\n"
-		"  --keyring NAME       ... the key NAME in the kernel's keyrings\n"
-		"  --credential NAME    ... the systemd credential NAME\n"
-		"  --fido2 DEVICE       ... a security key; auto: that is there\n"
+		"  --passfile FILE     a key that opens the vault: the first line of FILE (- is\n"
+		"                      stdin), or recovery words in it\n"
+		"  --extpass COMMAND   ... the first line that this shell command prints\n"
+		"  --keyfile FILE      ... all of FILE\n"
+		"  --keyring NAME, --credential NAME   ... as cryptfs(1) says\n"
+		"  --fido2, --tpm2 DEVICE   ... a security key, a TPM; auto: that is there\n"
 		"  --new-passfile FILE, --new-extpass COMMAND, --new-keyfile FILE\n"
-		"                       the same for the one to add\n"
-		"  --new-fido2 DEVICE   add a security key (auto: the one that is there)\n"
-		"  --recovery           add twelve random words to write down, shown once\n"
-		"  --label TEXT         name of the new slot (default: what it is)\n"
-		"  --kdf-memory MIB     memory that one try of the new key costs, 64 to 4096\n"
-		"  --kdf-operations N   passes over it, 3 to 64 (default: about a second)\n"
-		"  --help               show this\n",
+		"                      the same for the one to add\n"
+		"  --new-fido2 DEVICE  add a security key (auto: the one that is there)\n"
+		"  --new-tpm2 DEVICE   add a TPM (auto: this machine's), which goes by the PCRs "
+		"of\n"
+		"    --tpm2-pcrs LIST  (0+7, or none; default 7), and by a PIN with --tpm2-pin\n"
+		"  --recovery          add twelve random words to write down, shown once\n"
+		"  --label TEXT        name of the new slot (default: what it is)\n"
+		"  --kdf-memory MIB    memory that one try of the new key costs, 64 to 4096\n"
+		"  --kdf-operations N  passes over it, 3 to 64 (default: about a second)\n"
+		"  --help              show this\n",
 	.run = run,
 };

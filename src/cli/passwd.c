@@ -74,6 +74,7 @@ const struct command cli_passwd = {
 		"  --keyring NAME       ... the key NAME in the kernel's keyrings\n"
 		"  --credential NAME    ... the systemd credential NAME\n"
 		"  --fido2 DEVICE       ... a security key; auto: that is there\n"
+		"  --tpm2 DEVICE        ... a TPM; auto: of this machine\n"
 		"  --new-passfile FILE, --new-extpass COMMAND, --new-keyfile FILE\n"
 		"                       the same for the new one\n"
 		"  --kdf-memory MIB     memory that one try of a passphrase costs, 64 to 4096\n"

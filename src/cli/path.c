@@ -159,8 +159,8 @@ const struct command cli_path = {
 	.summary = "where a file is in the vault, and back",
 	.help = "usage: cryptfs path [--reverse] MOUNTPOINT PATH\n"
 		"       cryptfs path [--reverse] [--passfile FILE | --extpass COMMAND |\n"
-		"                    --keyfile FILE | --keyring NAME | --credential NAME]\n"
-		"                    VAULT PATH\n"
+		"                    --keyfile FILE | --keyring NAME | --credential NAME |\n"
+		"                    --fido2 DEVICE | --tpm2 DEVICE] VAULT PATH\n"
 		"\n"
 		"Print where the file PATH of a mount, or of a vault that is not mounted, is\n"
 		"stored.  PATH is relative to the mountpoint, or begins with it.\n"

@@ -486,6 +486,7 @@ const struct command cli_rotate = {
 		"  --keyring NAME     ... the key NAME in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
+		"  --tpm2 DEVICE      ... a TPM; auto: of this machine\n"
 		"  --other-passfile FILE, --other-keyfile FILE\n"
 		"                     another key that is to stay; once for each.  Those not\n"
 		"                     given are asked for on the terminal\n"

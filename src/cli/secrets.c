@@ -48,6 +48,8 @@ int secrets_apply(int option, const char *value, struct secrets *s)
 		return set(&s->old.credential, value);
 	case 'T':
 		return set(&s->old.fido2, value);
+	case 'Y':
+		return set(&s->old.tpm2, value);
 	case 'P':
 		return set(&s->new.passfile, value);
 	case 'E':

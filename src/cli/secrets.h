@@ -24,7 +24,8 @@ struct secrets {
 	{ "keyfile", required_argument, NULL, 'k' }, \
 	{ "keyring", required_argument, NULL, 'n' }, \
 	{ "credential", required_argument, NULL, 'D' }, \
-	{ "fido2", required_argument, NULL, 'T' }
+	{ "fido2", required_argument, NULL, 'T' }, \
+	{ "tpm2", required_argument, NULL, 'Y' }
 #define SECRETS_NEW \
 	{ "new-passfile", required_argument, NULL, 'P' }, \
 	{ "new-extpass", required_argument, NULL, 'E' }, \

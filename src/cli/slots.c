@@ -7,6 +7,41 @@
 
 #include "cli/cli.h"
 
+const char *slots_pcrs(uint32_t pcrs, char text[SLOTS_PCRS_SIZE])
+{
+	size_t size = 0;
+
+	text[0] = '\0';
+	for (unsigned int i = 0; i < VAULT_N_PCRS; i++)
+		if (pcrs & (uint32_t)1 << i)
+			size += (size_t)snprintf(text + size, SLOTS_PCRS_SIZE - size, "%s%u",
+						 size ? "+" : "", i); /* there is room */
+	return text;
+}
+
+/* What a TPM wants for it. */
+static void show_tpm2(const struct vault_tpm2 *tpm2)
+{
+	char pcrs[SLOTS_PCRS_SIZE];
+
+	if (tpm2->pcrs)
+		printf(", PCRs %s (%s)", slots_pcrs(tpm2->pcrs, pcrs), vault_bank_name(tpm2->bank));
+	if (tpm2->has_pin)
+		printf(", PIN");
+}
+
+static json_t *tpm2_json(const struct vault_tpm2 *tpm2)
+{
+	json_t *pcrs = json_array();
+
+	for (unsigned int i = 0; pcrs && i < VAULT_N_PCRS; i++)
+		if (tpm2->pcrs & (uint32_t)1 << i)
+			(void)json_array_append_new(
+				pcrs, json_integer(i)); /* shorter for want of memory */
+	return json_pack("{s:o, s:s, s:b}", "pcrs", pcrs, "bank", vault_bank_name(tpm2->bank),
+			 "pin", tpm2->has_pin);
+}
+
 void slots_show(const struct vault_info *info)
 {
 	for (uint32_t i = 0; i < info->n_slots; i++) {
@@ -18,10 +53,12 @@ void slots_show(const struct vault_info *info)
 			       slot->id, slot->type, slot->label);
 			continue;
 		}
-		printf("slot %-3" PRIu32 " %s \"%s\", argon2id, %" PRIu64 " MiB, %" PRIu64
-		       " operations\n",
-		       slot->id, vault_kind_name(slot->kind), slot->label, slot->kdf.memory >> 20,
-		       slot->kdf.operations);
+		printf("slot %-3" PRIu32 " %s \"%s\"", slot->id, vault_kind_name(slot->kind),
+		       slot->label);
+		if (slot->kind == VAULT_TPM2)
+			show_tpm2(&slot->tpm2);
+		printf(", argon2id, %" PRIu64 " MiB, %" PRIu64 " operations\n",
+		       slot->kdf.memory >> 20, slot->kdf.operations);
 	}
 }
 
@@ -33,11 +70,13 @@ json_t *slots_json(const struct vault_info *info)
 		const struct vault_slot_info *slot = &info->slots[i];
 
 		if (json_array_append_new(
-			    slots, json_pack("{s:I, s:s, s:s, s:{s:s, s:I, s:I}}", "id",
-					     (json_int_t)slot->id, "type", slot->type, "label",
-					     slot->label, "kdf", "name", "argon2id", "memory",
-					     (json_int_t)slot->kdf.memory, "operations",
-					     (json_int_t)slot->kdf.operations))) {
+			    slots,
+			    json_pack("{s:I, s:s, s:s, s:{s:s, s:I, s:I}, s:o*}", "id",
+				      (json_int_t)slot->id, "type", slot->type, "label",
+				      slot->label, "kdf", "name", "argon2id", "memory",
+				      (json_int_t)slot->kdf.memory, "operations",
+				      (json_int_t)slot->kdf.operations, "tpm2",
+				      slot->kind == VAULT_TPM2 ? tpm2_json(&slot->tpm2) : NULL))) {
 			json_decref(slots);
 			return NULL;
 		}

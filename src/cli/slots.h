@@ -16,4 +16,11 @@ json_t *slots_json(const struct vault_info *info);
 /* What a vault says of itself without a key: 0, or the exit status, said already. */
 int slots_read(const char *path, struct vault_info *info);
 
+enum {
+	SLOTS_PCRS_SIZE = 64, /* of numbers below VAULT_N_PCRS, each with a sign */
+};
+
+/* "0+7", in text, which is returned. */
+const char *slots_pcrs(uint32_t pcrs, char text[SLOTS_PCRS_SIZE]);
+
 #endif /* CLI_SLOTS_H */

@@ -10,6 +10,8 @@
 #include "cli/cli.h"
 #include "cli/mounted.h"
 #include "cli/secrets.h"
+#include "cli/slots.h"
+#include "fs/token.h"
 
 enum { TRIES = 3 };
 
@@ -136,6 +138,53 @@ static int send_secret(const struct mountinfo *m, const struct vault_secret *sec
 	return status;
 }
 
+/* The vault that is mounted there, as it tells without a key. */
+static int read_slots(const struct mountinfo *m, struct vault_info *info)
+{
+	char *reply;
+	char *path;
+	int status = mounted_ask(m, "vault", &reply);
+
+	if (status)
+		return status;
+	status = (int)strtol(reply, &path, 10);
+	status = status || *path != ' ' ? report("resume", m, reply) : slots_read(path + 1, info);
+	free(reply);
+	return status;
+}
+
+/* What a device answers: 0, or the exit status, said already. */
+static int ask_device(const struct mountinfo *m, const struct passphrase_source *source,
+		      struct vault_secret *secret)
+{
+	struct vault_info *info = malloc(sizeof(*info));
+	int status = STATUS_SYSTEM;
+	int r;
+
+	if (!info)
+		log_error("cannot resume %s: not enough memory", m->point);
+	else
+		status = read_slots(m, info);
+	if (!status) {
+		r = token_find(info, source, secret);
+		if (r)
+			status = token_report("resume", m->point, token_kind(source), r);
+	}
+	free(info);
+	return status;
+}
+
+static int get_secret(const struct mountinfo *m, const struct passphrase_source *source,
+		      struct vault_secret *secret)
+{
+	int r;
+
+	if (source->fido2 || source->tpm2)
+		return ask_device(m, source, secret);
+	r = passphrase_get(source, secret);
+	return r ? passphrase_report(source, r) : STATUS_OK;
+}
+
 static int resume(const struct mountinfo *m, const struct passphrase_source *source)
 {
 	int tries = passphrase_is_asked(source) ? TRIES : 1;
@@ -146,10 +195,10 @@ static int resume(const struct mountinfo *m, const struct passphrase_source *sou
 		return status;
 	do {
 		struct vault_secret secret;
-		int r = passphrase_get(source, &secret);
 
-		if (r)
-			return passphrase_report(source, r);
+		status = get_secret(m, source, &secret);
+		if (status)
+			return status;
 		status = send_secret(m, &secret);
 		passphrase_free(&secret);
 	} while (status == STATUS_WRONG_KEY && --tries > 0);
@@ -206,7 +255,8 @@ const struct command cli_resume = {
 	.name = "resume",
 	.summary = "give a suspended mount its keys back",
 	.help = "usage: cryptfs resume [--passfile FILE | --extpass COMMAND | --keyfile FILE |\n"
-		"       --keyring NAME | --credential NAME] MOUNTPOINT\n"
+		"       --keyring NAME | --credential NAME | --fido2 DEVICE | --tpm2 DEVICE]\n"
+		"       MOUNTPOINT\n"
 		"\n"
 		"Ask for the passphrase of the vault and let those go on who wait.  With a wrong\n"
 		"one, exit status 4, the mount stays suspended.\n"
@@ -216,6 +266,8 @@ const struct command cli_resume = {
 		"  --keyfile FILE     all of FILE\n"
 		"  --keyring NAME     the key NAME in the kernel's keyrings\n"
 		"  --credential NAME  the credential NAME of systemd\n"
+		"  --fido2 DEVICE     a security key; auto: that is there\n"
+		"  --tpm2 DEVICE      a TPM; auto: of this machine\n"
 		"  --help             show this\n",
 	.run = run_resume,
 };

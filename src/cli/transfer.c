@@ -642,6 +642,7 @@ const struct command cli_import = {
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
+		"  --tpm2 DEVICE      ... a TPM; auto: of this machine\n"
 		"  --help             show this\n",
 	.shorts = "0",
 	.run = run_import,
@@ -667,6 +668,7 @@ const struct command cli_export = {
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
+		"  --tpm2 DEVICE      ... a TPM; auto: of this machine\n"
 		"  --help             show this\n",
 	.run = run_export,
 };

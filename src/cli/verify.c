@@ -321,6 +321,8 @@ const struct command cli_verify = {
 		"  --keyfile FILE     ... all of FILE\n"
 		"  --keyring NAME     ... a key of that name in the kernel's keyrings\n"
 		"  --credential NAME  ... the systemd credential NAME\n"
+		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
+		"  --tpm2 DEVICE      ... a TPM; auto: of this machine\n"
 		"  --help             show this\n"
 		"\n"
 		"Exit status 0: all can be read and is the same; 8: something is damaged or\n"

@@ -33,7 +33,7 @@ static char *resume(struct answers *a, const struct control_question *q)
 	struct vault_secret secret = { .bytes = body + 1, .size = q->body_size - 1 };
 	int r;
 
-	if (!q->body_size || body[0] > VAULT_RECOVERY)
+	if (!q->body_size || body[0] >= VAULT_UNKNOWN)
 		return say(STATUS_USAGE, "not a secret");
 	secret.kind = (enum vault_kind)body[0];
 	r = suspension_end(&a->suspension, &secret);
@@ -97,5 +97,7 @@ char *answers_give(void *arg, const struct control_question *q)
 		return map(a, q, false);
 	if (!strcmp(q->command, "shown"))
 		return map(a, q, true);
+	if (!strcmp(q->command, "vault"))
+		return say(STATUS_OK, a->vault_path);
 	return status_answer(&a->status, q);
 }

@@ -7,6 +7,7 @@
  *   resume     body: enum vault_kind (1 byte), secret
  *   path       body: the path of a file, relative to the mountpoint
  *   shown      body: the path of a stored file, relative to tree/
+ *   vault      its path
  *
  * All but the first are answered by an exit status, a space, and what was asked
  * for or why not.

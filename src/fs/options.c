@@ -38,6 +38,7 @@ static const char help[] =
 	"  keyring=NAME         the key NAME in the kernel's keyrings is; see keyrings(7)\n"
 	"  credential=NAME      the systemd credential NAME, of a unit that passes it\n"
 	"  fido2=auto|DEVICE    a security key that cryptfs key add made a slot for\n"
+	"  tpm2=auto|DEVICE     the TPM, likewise; passfile and the like are for its PIN\n"
 	"  workers=auto|0|N     processes that encrypt and decrypt (default auto)\n"
 	"  strict               only workers do, never the waiting thread\n"
 	"  writeback            the kernel collects writes; see cryptfs-mount(1)\n"
@@ -202,6 +203,8 @@ static int take_option(struct options *o, const char *option)
 		o->secret.keyring = value;
 	else if ((value = value_of(option, "fido2")))
 		o->secret.fido2 = value;
+	else if ((value = value_of(option, "tpm2")))
+		o->secret.tpm2 = value;
 	else if ((value = value_of(option, "credential")))
 		o->secret.credential = value;
 	else if ((value = value_of(option, "fsname")))

@@ -20,9 +20,9 @@
 #include "base/log.h"
 #include "base/secmem.h"
 #include "fs/exitcode.h"
-#include "fs/fido2.h"
 #include "fs/kernel_key.h"
 #include "fs/terminal.h"
+#include "fs/token.h"
 
 #define ASKER "systemd-ask-password"
 
@@ -269,7 +269,7 @@ static int ask_person(const struct passphrase_source *source, struct buffer *lin
 bool passphrase_is_asked(const struct passphrase_source *source)
 {
 	return !source->passfile && !source->extpass && !source->keyfile && !source->keyring &&
-	       !source->credential && !source->fido2;
+	       !source->credential && !source->fido2 && !source->tpm2;
 }
 
 int passphrase_get(const struct passphrase_source *source, struct vault_secret *secret)
@@ -355,100 +355,6 @@ int passphrase_report(const struct passphrase_source *source, int r)
 	return r < 0 || r >= PASSPHRASE_REFUSED ? STATUS_SYSTEM : STATUS_WRONG_KEY;
 }
 
-/* ---- security keys ------------------------------------------------------- */
-
-int passphrase_with_pin(int (*what)(void *arg, const char *pin), void *arg)
-{
-	const struct passphrase_source source = { .prompt = "PIN of the security key" };
-	struct vault_secret pin = { 0 };
-	int r = what(arg, NULL);
-
-	for (int tries = TRIES; tries > 0 && (r == FIDO2_PIN_NEEDED || r == FIDO2_PIN_WRONG);
-	     tries--) {
-		if (r == FIDO2_PIN_WRONG)
-			log_error("%s", fido2_message(r));
-		if (passphrase_get(&source, &pin))
-			return FIDO2_PIN_NEEDED;
-		r = what(arg, (const char *)pin.bytes);
-		passphrase_free(&pin);
-	}
-	return r;
-}
-
-struct token_job {
-	const char *device;
-	const struct vault_token *token;
-	uint8_t *secret;
-};
-
-static bool has_token(const struct vault_info *info)
-{
-	for (uint32_t i = 0; i < info->n_slots; i++)
-		if (info->slots[i].kind == VAULT_FIDO2)
-			return true;
-	return false;
-}
-
-static int ask_token(void *arg, const char *pin)
-{
-	const struct token_job *j = arg;
-
-	return fido2_secret(j->device, pin, j->token, j->secret);
-}
-
-/* The secret of the first slot whose security key is there; *id is no secret's. */
-static int token_secret(const struct vault_info *info, const char *device,
-			struct vault_secret *secret)
-{
-	uint8_t *bytes = secmem_new(FIDO2_SECRET_SIZE);
-	int r = bytes ? FIDO2_OTHER : -ENOMEM;
-
-	for (uint32_t i = 0; i < info->n_slots && r == FIDO2_OTHER; i++) {
-		struct token_job j = { device, &info->slots[i].token, bytes };
-
-		if (info->slots[i].kind == VAULT_FIDO2)
-			r = passphrase_with_pin(ask_token, &j);
-	}
-	if (r) {
-		secmem_free(bytes);
-		return r;
-	}
-	*secret = (struct vault_secret){ bytes, FIDO2_SECRET_SIZE, VAULT_FIDO2 };
-	return 0;
-}
-
-static int unlock_by_token(struct vault *v, const char *path, const char *device,
-			   struct vault_secret *secret)
-{
-	struct vault_info *info = malloc(sizeof(*info));
-	int r = -ENOMEM;
-
-	*secret = (struct vault_secret){ 0 };
-	if (info)
-		vault_info(v, info);
-	if (info && !has_token(info)) {
-		free(info);
-		log_error("cannot unlock %s: it has no slot for a security key (make one: cryptfs "
-			  "key add --new-fido2 auto)",
-			  path);
-		return STATUS_WRONG_KEY;
-	}
-	if (info) {
-		log_info("touch the security key");
-		r = token_secret(info, device, secret);
-	}
-	free(info);
-	if (r) {
-		log_error("cannot unlock %s: %s", path, fido2_message(r));
-		return r == FIDO2_OTHER || r == FIDO2_PIN_WRONG ? STATUS_WRONG_KEY : STATUS_SYSTEM;
-	}
-	r = vault_unlock(v, secret);
-	if (!r)
-		return STATUS_OK;
-	passphrase_free(secret);
-	return exitcode_report_vault("unlock", path, r);
-}
-
 /* ---- unlocking ----------------------------------------------------------- */
 
 int passphrase_unlock_by(struct vault *v, const char *path, const struct passphrase_source *source,
@@ -456,8 +362,8 @@ int passphrase_unlock_by(struct vault *v, const char *path, const struct passphr
 {
 	int tries = passphrase_is_asked(source) ? TRIES : 1;
 
-	if (source->fido2)
-		return unlock_by_token(v, path, source->fido2, secret);
+	if (source->fido2 || source->tpm2)
+		return token_unlock(v, path, source, secret);
 	for (;;) {
 		int r = passphrase_get(source, secret);
 

@@ -30,15 +30,17 @@ struct passphrase_source {
 	const char *keyring;  /* the key of this name in the kernel's keyrings */
 	/* First line of the systemd credential of this name: systemd.exec(5). */
 	const char *credential;
-	const char *fido2;  /* this security key, for a vault's slot: passphrase_unlock only */
+	/* A security key, or a TPM, for a vault's slot; then the others are for its PIN. */
+	const char *fido2;
+	const char *tpm2;
 	const char *prompt; /* NULL: "Passphrase" */
 	bool confirm;	    /* ask twice; asking only */
 };
 
 /*
- * Get a secret of 1 to VAULT_PASSPHRASE_MAX bytes, and a zero behind them, into secmem.  Standard
- * input is read no further than the end of the line, so that a second passphrase may follow.
- * -EINTR: a signal that the caller handles came while asking.
+ * Get a secret, from no device, of 1 to VAULT_PASSPHRASE_MAX bytes, and a zero behind them, into
+ * secmem.  Standard input is read no further than the end of the line, so that a second passphrase
+ * may follow. -EINTR: a signal that the caller handles came while asking.
  */
 int passphrase_get(const struct passphrase_source *source, struct vault_secret *secret);
 
@@ -63,11 +65,5 @@ int passphrase_unlock(struct vault *v, const char *path, const struct passphrase
 /* The same; the secret that did it is the caller's to free. */
 int passphrase_unlock_by(struct vault *v, const char *path, const struct passphrase_source *source,
 			 struct vault_secret *secret);
-
-/*
- * Do something with a security key, without a PIN, and if it wants one with one
- * that is asked for: what it answered last, as fido2.h has it.
- */
-int passphrase_with_pin(int (*what)(void *arg, const char *pin), void *arg);
 
 #endif /* FS_PASSPHRASE_H */

@@ -478,7 +478,7 @@ int vault_find_slot(const struct vault_config *config, const struct vault_secret
 	};
 	int r;
 
-	if (secret->kind == VAULT_RECOVERY || secret->kind == VAULT_FIDO2)
+	if (secret->kind != VAULT_PASSPHRASE && secret->kind != VAULT_KEYFILE)
 		return try_kind(config, secret->kind, secret, d, index);
 	r = try_words(config, secret, d, index);
 	if (r == VAULT_WRONG_KEY)
@@ -703,11 +703,18 @@ static int check_new(const struct vault_secret *secret, struct vault_kdf *kdf)
 	return vault_kdf_choose(kdf);
 }
 
-static int add_slot(struct vault *v, const struct vault_secret *secret,
-		    const struct vault_token *token, const char *label, const struct vault_kdf *kdf,
-		    uint32_t *id)
+/* What a new slot is for; of token and tpm2 at most one. */
+struct addition {
+	const struct vault_secret *secret;
+	const struct vault_token *token;
+	const struct vault_tpm2 *tpm2;
+	const char *label;
+	struct vault_kdf kdf;
+};
+
+static int add_slot(struct vault *v, const struct addition *a, uint32_t *id)
 {
-	struct vault_kdf chosen = *kdf;
+	struct vault_kdf chosen = a->kdf;
 	struct vault_config *config;
 	int r;
 
@@ -717,11 +724,13 @@ static int add_slot(struct vault *v, const struct vault_secret *secret,
 	if (config->n_slots == VAULT_MAX_SLOTS)
 		r = VAULT_SLOTS_FULL;
 	if (!r)
-		r = check_new(secret, &chosen);
-	if (!r && token)
-		config->slots[config->n_slots].info.token = *token;
+		r = check_new(a->secret, &chosen);
+	if (!r && a->token)
+		config->slots[config->n_slots].info.token = *a->token;
+	if (!r && a->tpm2)
+		config->slots[config->n_slots].info.tpm2 = *a->tpm2;
 	if (!r)
-		r = slot_append(config, secret, label, &chosen, v->keys->master);
+		r = slot_append(config, a->secret, a->label, &chosen, v->keys->master);
 	if (!r)
 		*id = config->slots[config->n_slots - 1].info.id;
 	return vault_finish_change(v, config, r);
@@ -730,18 +739,30 @@ static int add_slot(struct vault *v, const struct vault_secret *secret,
 int vault_add_slot(struct vault *v, const struct vault_secret *secret, const char *label,
 		   const struct vault_kdf *kdf, uint32_t *id)
 {
-	return add_slot(v, secret, NULL, label, kdf, id);
+	const struct addition a = { .secret = secret, .label = label, .kdf = *kdf };
+
+	return add_slot(v, &a, id);
 }
+
+/* 256 bits of a device need no stretching. */
+static const struct vault_kdf cheap = { VAULT_KDF_MEMORY_FLOOR, VAULT_KDF_OPERATIONS_FLOOR };
 
 int vault_add_token(struct vault *v, const struct vault_secret *secret,
 		    const struct vault_token *token, const char *label, uint32_t *id)
 {
-	/* 256 bits of a device need no stretching. */
-	const struct vault_kdf kdf = { VAULT_KDF_MEMORY_FLOOR, VAULT_KDF_OPERATIONS_FLOOR };
+	const struct addition a = {
+		.secret = secret, .token = token, .label = label, .kdf = cheap
+	};
 
-	if (secret->kind != VAULT_FIDO2)
-		return -EINVAL;
-	return add_slot(v, secret, token, label, &kdf, id);
+	return secret->kind == VAULT_FIDO2 ? add_slot(v, &a, id) : -EINVAL;
+}
+
+int vault_add_tpm2(struct vault *v, const struct vault_secret *secret,
+		   const struct vault_tpm2 *tpm2, const char *label, uint32_t *id)
+{
+	const struct addition a = { .secret = secret, .tpm2 = tpm2, .label = label, .kdf = cheap };
+
+	return secret->kind == VAULT_TPM2 ? add_slot(v, &a, id) : -EINVAL;
 }
 
 uint32_t vault_slot_index(const struct vault_config *config, uint32_t id)
@@ -792,6 +813,7 @@ int vault_change_secret(struct vault *v, const struct vault_secret *secret,
 	if (!r) {
 		config->slots[i].info.kind = secret->kind;
 		memset(&config->slots[i].info.token, 0, sizeof(struct vault_token));
+		memset(&config->slots[i].info.tpm2, 0, sizeof(struct vault_tpm2));
 		memset(config->slots[i].info.type, 0, VAULT_TYPE_SIZE);
 		strcpy(config->slots[i].info.type, vault_kind_name(secret->kind));
 		config->slots[i].info.kdf = chosen;

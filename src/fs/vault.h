@@ -46,6 +46,11 @@ enum {
 	VAULT_TYPE_SIZE = 32, /* with its zero */
 	VAULT_CREDENTIAL_MAX = 512,
 	VAULT_CHALLENGE_SIZE = 32,
+	VAULT_TPM2_PUBLIC_MAX = 128, /* such that older versions can keep the slot */
+	VAULT_TPM2_PRIVATE_MAX = 384,
+	VAULT_TPM2_NAME_SIZE = 34,
+	VAULT_TPM2_SALT_SIZE = 16,
+	VAULT_N_PCRS = 24,
 	VAULT_PASSPHRASE_MAX = 4096, /* bytes */
 };
 
@@ -62,6 +67,7 @@ enum vault_kind {
 	VAULT_KEYFILE,	  /* all bytes of a file */
 	VAULT_RECOVERY,	  /* RECOVERY_SECRET_SIZE random bytes */
 	VAULT_FIDO2,	  /* what a security key answers: see fido2.h */
+	VAULT_TPM2,	  /* what a TPM unseals: see tpm2.h */
 	VAULT_UNKNOWN,	  /* a slot of a later version, which is kept as it is */
 };
 
@@ -97,6 +103,26 @@ struct vault_token {
 	uint8_t challenge[VAULT_CHALLENGE_SIZE];
 };
 
+/* Hashes that a TPM keeps its PCRs with; the first that it has is taken. */
+enum vault_bank {
+	VAULT_SHA256,
+	VAULT_SHA384,
+	VAULT_SHA512,
+};
+
+/* What a TPM needs to know to give its secret again; no secret. */
+struct vault_tpm2 {
+	size_t public_size;
+	size_t private_size;
+	uint8_t public[VAULT_TPM2_PUBLIC_MAX];	 /* TPM2B_PUBLIC of the sealed object */
+	uint8_t private[VAULT_TPM2_PRIVATE_MAX]; /* TPM2B_PRIVATE, encrypted by the TPM */
+	uint8_t parent[VAULT_TPM2_NAME_SIZE];	 /* name of the key that it is sealed under */
+	uint8_t salt[VAULT_TPM2_SALT_SIZE];	 /* of the PIN */
+	uint32_t pcrs;				 /* bit n: PCR n must be as it was */
+	enum vault_bank bank;
+	bool has_pin;
+};
+
 /* One line of `cryptfs info`; no secret. */
 struct vault_slot_info {
 	uint32_t id; /* from 1; never that of another slot */
@@ -105,6 +131,7 @@ struct vault_slot_info {
 	char label[64];
 	struct vault_kdf kdf;	  /* zeros of an unknown one */
 	struct vault_token token; /* zeros but with VAULT_FIDO2 */
+	struct vault_tpm2 tpm2;	  /* zeros but with VAULT_TPM2 */
 };
 
 struct vault_info {
@@ -168,6 +195,10 @@ int vault_add_slot(struct vault *v, const struct vault_secret *secret, const cha
 int vault_add_token(struct vault *v, const struct vault_secret *secret,
 		    const struct vault_token *token, const char *label, uint32_t *id);
 
+/* The same for what a TPM has sealed, of kind VAULT_TPM2. */
+int vault_add_tpm2(struct vault *v, const struct vault_secret *secret,
+		   const struct vault_tpm2 *tpm2, const char *label, uint32_t *id);
+
 /* Its secret works no longer.  VAULT_NO_SLOT, VAULT_LAST_SLOT. */
 int vault_remove_slot(struct vault *v, uint32_t id);
 
@@ -193,8 +224,11 @@ int vault_restore_header(struct vault *v);
 /* The slot that vault_unlock opened. */
 uint32_t vault_unlocked_slot(const struct vault *v);
 
-/* "passphrase", "keyfile", "recovery", "fido2" or "unknown" */
+/* "passphrase", "keyfile", "recovery", "fido2", "tpm2" or "unknown" */
 const char *vault_kind_name(enum vault_kind kind);
+
+/* "sha256" and so on */
+const char *vault_bank_name(enum vault_bank bank);
 
 /*
  * What the answer of the last vault_create, vault_open, vault_unlock or change

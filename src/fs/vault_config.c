@@ -31,12 +31,23 @@ _Static_assert(VAULT_CONFIG_WRAPPED_SIZE ==
 	       "wrapped master key");
 
 static const char *const kinds[] = {
-	[VAULT_PASSPHRASE] = "passphrase", [VAULT_KEYFILE] = "keyfile",
-	[VAULT_RECOVERY] = "recovery",	   [VAULT_FIDO2] = "fido2",
+	[VAULT_PASSPHRASE] = "passphrase",
+	[VAULT_KEYFILE] = "keyfile",
+	[VAULT_RECOVERY] = "recovery",
+	[VAULT_FIDO2] = "fido2",
+	[VAULT_TPM2] = "tpm2",
 	[VAULT_UNKNOWN] = "unknown",
 };
 
 enum { N_KINDS = VAULT_UNKNOWN };
+
+static const char *const banks[] = {
+	[VAULT_SHA256] = "sha256",
+	[VAULT_SHA384] = "sha384",
+	[VAULT_SHA512] = "sha512",
+};
+
+enum { N_BANKS = VAULT_SHA512 + 1 };
 
 /* Flags, by the rotation that they tell of. */
 static const char *const rotations[] = {
@@ -47,6 +58,11 @@ static const char *const rotations[] = {
 const char *vault_kind_name(enum vault_kind kind)
 {
 	return kinds[kind];
+}
+
+const char *vault_bank_name(enum vault_bank bank)
+{
+	return banks[bank];
 }
 
 /* ---- refusing ---------------------------------------------------------- */
@@ -86,12 +102,40 @@ static bool hex_read(const char *text, uint8_t *bytes, size_t size)
 	return sodium_hex2bin(bytes, size, text, 2 * size, NULL, NULL, NULL) == 0;
 }
 
+/* From 1 to max bytes; *size is how many. */
+static bool hex_read_some(const char *text, uint8_t *bytes, size_t max, size_t *size)
+{
+	*size = strlen(text) / 2;
+	return *size >= 1 && *size <= max && hex_read(text, bytes, *size);
+}
+
 /* ---- encoding ---------------------------------------------------------- */
+
+/* What a security key or a TPM has beside the members of all; NULL for want of memory. */
+static json_t *device_new(const struct vault_slot_info *info)
+{
+	const struct vault_token *token = &info->token;
+	const struct vault_tpm2 *tpm2 = &info->tpm2;
+
+	if (info->kind == VAULT_FIDO2)
+		return json_pack("{s:o, s:o}", "credential",
+				 hex_new(token->credential, token->size), "challenge",
+				 hex_new(token->challenge, sizeof(token->challenge)));
+	if (info->kind == VAULT_TPM2)
+		return json_pack("{s:o, s:o, s:o, s:o, s:I, s:s, s:b}", "public",
+				 hex_new(tpm2->public, tpm2->public_size), "private",
+				 hex_new(tpm2->private, tpm2->private_size), "parent",
+				 hex_new(tpm2->parent, sizeof(tpm2->parent)), "pin_salt",
+				 hex_new(tpm2->salt, sizeof(tpm2->salt)), "pcrs",
+				 (json_int_t)tpm2->pcrs, "bank", banks[tpm2->bank], "pin",
+				 tpm2->has_pin);
+	return json_object();
+}
 
 /* The members of a slot that its wrapping authenticates. */
 static json_t *slot_parameters_new(const struct vault_config_slot *slot)
 {
-	const struct vault_token *token = &slot->info.token;
+	json_t *device = device_new(&slot->info);
 	json_t *object = json_pack(
 		"{s:I, s:s, s:s, s:{s:s, s:I, s:I}, s:o}", "id", (json_int_t)slot->info.id, "type",
 		vault_kind_name(slot->info.kind), "label", slot->info.label, "kdf", "name",
@@ -99,13 +143,11 @@ static json_t *slot_parameters_new(const struct vault_config_slot *slot)
 		(json_int_t)slot->info.kdf.operations, "salt",
 		hex_new(slot->salt, sizeof(slot->salt)));
 
-	if (object && slot->info.kind == VAULT_FIDO2 &&
-	    (json_object_set_new(object, "credential", hex_new(token->credential, token->size)) ||
-	     json_object_set_new(object, "challenge",
-				 hex_new(token->challenge, sizeof(token->challenge))))) {
+	if (object && (!device || json_object_update(object, device))) {
 		json_decref(object);
-		return NULL;
+		object = NULL;
 	}
+	json_decref(device);
 	return object;
 }
 
@@ -285,27 +327,69 @@ static int token_decode(json_t *object, unsigned int number, struct vault_token 
 			struct vault_config_problem *problem)
 {
 	const char *credential, *challenge;
-	size_t size;
 
 	if (json_unpack(object, "{s:s, s:s}", "credential", &credential, "challenge", &challenge))
 		return damaged(problem, "slot %u: a member is missing, unknown or mistyped",
 			       number);
-	size = strlen(credential) / 2;
-	if (size < 1 || size > sizeof(token->credential) ||
-	    !hex_read(credential, token->credential, size) ||
+	if (!hex_read_some(credential, token->credential, sizeof(token->credential),
+			   &token->size) ||
 	    !hex_read(challenge, token->challenge, sizeof(token->challenge)))
 		return damaged(problem, "slot %u: credential or challenge malformed", number);
-	token->size = size;
 	(void)json_object_del(object, "credential"); /* it is there */
 	(void)json_object_del(object, "challenge");
 	return 0;
 }
 
-static bool has_token(json_t *object)
+static bool bank_read(const char *name, enum vault_bank *bank)
+{
+	for (size_t i = 0; i < N_BANKS; i++) {
+		*bank = (enum vault_bank)i;
+		if (strcmp(name, banks[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The same of a TPM. */
+static int tpm2_decode(json_t *object, unsigned int number, struct vault_tpm2 *tpm2,
+		       struct vault_config_problem *problem)
+{
+	static const char *const members[] = { "public", "private", "parent", "pin_salt",
+					       "pcrs",	 "bank",    "pin" };
+	const char *public, *private, *parent, *salt, *bank;
+	json_int_t pcrs;
+	int pin;
+
+	if (json_unpack(object, "{s:s, s:s, s:s, s:s, s:I, s:s, s:b}", "public", &public, "private",
+			&private, "parent", &parent, "pin_salt", &salt, "pcrs", &pcrs, "bank",
+			&bank, "pin", &pin))
+		return damaged(problem, "slot %u: a member is missing, unknown or mistyped",
+			       number);
+	if (!hex_read_some(public, tpm2->public, sizeof(tpm2->public), &tpm2->public_size) ||
+	    !hex_read_some(private, tpm2->private, sizeof(tpm2->private), &tpm2->private_size) ||
+	    !hex_read(parent, tpm2->parent, sizeof(tpm2->parent)) ||
+	    !hex_read(salt, tpm2->salt, sizeof(tpm2->salt)))
+		return damaged(problem, "slot %u: what the TPM sealed is malformed", number);
+	if (pcrs < 0 || pcrs >= (json_int_t)1 << VAULT_N_PCRS || !bank_read(bank, &tpm2->bank))
+		return damaged(problem, "slot %u: no such PCRs", number);
+	tpm2->pcrs = (uint32_t)pcrs;
+	tpm2->has_pin = pin;
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		(void)json_object_del(object, members[i]); /* it is there */
+	return 0;
+}
+
+/* Take out of object what only slots of its type have. */
+static int device_decode(json_t *object, unsigned int number, struct vault_slot_info *info,
+			 struct vault_config_problem *problem)
 {
 	const char *type = json_string_value(json_object_get(object, "type"));
 
-	return type && strcmp(type, kinds[VAULT_FIDO2]) == 0;
+	if (type && strcmp(type, kinds[VAULT_FIDO2]) == 0)
+		return token_decode(object, number, &info->token, problem);
+	if (type && strcmp(type, kinds[VAULT_TPM2]) == 0)
+		return tpm2_decode(object, number, &info->tpm2, problem);
+	return 0;
 }
 
 static bool is_known(json_t *object)
@@ -324,11 +408,9 @@ static int slot_decode(json_t *object, unsigned int number, struct vault_config_
 
 	if (!is_known(object))
 		return unknown_decode(object, number, slot, problem);
-	if (has_token(object)) {
-		r = token_decode(object, number, &slot->info.token, problem);
-		if (r)
-			return r;
-	}
+	r = device_decode(object, number, &slot->info, problem);
+	if (r)
+		return r;
 	if (json_unpack_ex(object, NULL, JSON_STRICT,
 			   "{s:I, s:s, s:s, s:{s:s, s:I, s:I !}, s:s, s:s, s:s !}", "id", &raw.id,
 			   "type", &raw.type, "label", &raw.label, "kdf", "name", &raw.kdf,

@@ -146,6 +146,102 @@ static void a_slot_of_a_security_key_has_what_that_needs(void **state)
 	}
 }
 
+#define TPM2_SLOT(blobs, parent, more)                                                             \
+	"{\"id\":8,\"type\":\"tpm2\",\"label\":\"here\",\"kdf\":{\"name\":\"argon2id\","           \
+	"\"memory\":67108864,\"operations\":3},\"salt\":\"" HEX16 "\",\"nonce\":\"" HEX24          \
+	"\",\"wrapped\":\"" HEX48 "\"," blobs ",\"parent\":\"" parent "\"" more "}"
+#define BLOBS	"\"public\":\"0badcafe\",\"private\":\"c001\""
+#define PARENT	HEX16 HEX16 "000b"
+#define SALT	",\"pin_salt\":\"" HEX16 "\""
+#define PCRS(n) ",\"pcrs\":" n ",\"bank\":\"sha384\""
+#define PIN	",\"pin\":true"
+
+static void a_slot_of_a_tpm_has_what_that_needs(void **state)
+{
+	static const struct {
+		const char *slot;
+		int answer;
+	} slots[] = {
+		{ TPM2_SLOT(BLOBS, PARENT, SALT PCRS("129") PIN), 0 },
+		{ TPM2_SLOT(BLOBS, PARENT, SALT PCRS("129")), VAULT_DAMAGED },
+		{ TPM2_SLOT(BLOBS, PARENT, SALT PCRS("129") ",\"pin\":1"), VAULT_DAMAGED },
+		{ TPM2_SLOT(BLOBS, PARENT, SALT PCRS("16777216") PIN), VAULT_DAMAGED },
+		{ TPM2_SLOT(BLOBS, PARENT, SALT PCRS("-1") PIN), VAULT_DAMAGED },
+		{ TPM2_SLOT(BLOBS, PARENT, SALT ",\"pcrs\":1,\"bank\":\"sha1\"" PIN),
+		  VAULT_DAMAGED },
+		{ TPM2_SLOT(BLOBS, PARENT, SALT ",\"pcrs\":1" PIN), VAULT_DAMAGED },
+		{ TPM2_SLOT(BLOBS, PARENT, PCRS("129") PIN), VAULT_DAMAGED },
+		{ TPM2_SLOT(BLOBS, HEX16 HEX16, SALT PCRS("129") PIN), VAULT_DAMAGED },
+		{ TPM2_SLOT("\"public\":\"\",\"private\":\"c001\"", PARENT, SALT PCRS("0") PIN),
+		  VAULT_DAMAGED },
+		{ TPM2_SLOT("\"public\":\"0badcafe\",\"private\":\"c00\"", PARENT,
+			    SALT PCRS("0") PIN),
+		  VAULT_DAMAGED },
+		/* One byte more than there is room for. */
+		{ TPM2_SLOT("\"private\":\"c001\",\"public\":\"" HEX48 HEX48 HEX16 HEX16 "00\"",
+			    PARENT, SALT PCRS("0") PIN),
+		  VAULT_DAMAGED },
+		{ TPM2_SLOT(BLOBS, PARENT, SALT PCRS("129") PIN ",\"more\":1"), VAULT_DAMAGED },
+	};
+	static struct vault_config config, again;
+	struct vault_config_problem problem;
+	char *written;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+		const struct vault_tpm2 *tpm2 = &config.slots[0].info.tpm2;
+		char *instead = NULL;
+		char *json;
+
+		assert_true(asprintf(&instead, "\"slots\":[%s,", slots[i].slot) > 0);
+		json = with("\"slots\":[", instead);
+		assert_int_equal(vault_config_decode_why(json, strlen(json), &config, &problem),
+				 slots[i].answer);
+		if (!slots[i].answer) {
+			assert_int_equal(tpm2->public_size, 4);
+			assert_int_equal(tpm2->private_size, 2);
+			assert_int_equal(tpm2->private[0], 0xc0);
+			assert_int_equal(tpm2->parent[33], 0x0b);
+			assert_int_equal(tpm2->pcrs, 129);
+			assert_int_equal(tpm2->bank, VAULT_SHA384);
+			assert_true(tpm2->has_pin);
+			assert_int_equal(vault_config_encode(&config, &written), 0);
+			assert_int_equal(vault_config_decode(written, strlen(written), &again), 0);
+			assert_memory_equal(&config, &again, sizeof(config));
+			free(written);
+		}
+		free(instead);
+		free(json);
+	}
+}
+
+/* What an older version, to which its type is unknown, has room for. */
+static void the_largest_slot_of_a_tpm_can_be_kept_by_who_does_not_know_it(void **state)
+{
+	static struct vault_config config;
+	struct vault_slot_info *info = &config.slots[0].info;
+	const char *slot;
+	char *written;
+
+	(void)state;
+	config.n_slots = 1;
+	config.suite = CIPHER_AES_256_GCM;
+	info->id = INT32_MAX;
+	info->kind = VAULT_TPM2;
+	info->kdf.memory = VAULT_CONFIG_KDF_MEMORY_MAX;
+	info->kdf.operations = VAULT_CONFIG_KDF_OPERATIONS_MAX;
+	memset(info->label, '"', sizeof(info->label) - 1);
+	info->tpm2.public_size = VAULT_TPM2_PUBLIC_MAX;
+	info->tpm2.private_size = VAULT_TPM2_PRIVATE_MAX;
+	info->tpm2.pcrs = ((uint32_t)1 << VAULT_N_PCRS) - 1;
+	assert_int_equal(vault_config_encode(&config, &written), 0);
+	slot = strstr(written, "\"slots\"");
+	assert_non_null(slot);
+	/* With its white space, even. */
+	assert_true(strstr(slot, "]") - slot < VAULT_CONFIG_UNKNOWN_SIZE - 1);
+	free(written);
+}
+
 #define OF_2050 "\"type\":\"2050\",\"id\":7,\"label\":\"retina\""
 
 static void a_slot_of_an_unknown_type_is_kept_as_it_is(void **state)
@@ -509,6 +605,8 @@ int main(void)
 		cmocka_unit_test(what_is_written_reads_back_the_same),
 		cmocka_unit_test(a_rotation_is_a_flag_and_changes_the_mac),
 		cmocka_unit_test(a_slot_of_a_security_key_has_what_that_needs),
+		cmocka_unit_test(a_slot_of_a_tpm_has_what_that_needs),
+		cmocka_unit_test(the_largest_slot_of_a_tpm_can_be_kept_by_who_does_not_know_it),
 		cmocka_unit_test(a_slot_of_an_unknown_type_is_kept_as_it_is),
 		cmocka_unit_test(an_unknown_slot_has_an_id_a_label_and_a_limit),
 		cmocka_unit_test(every_refusal_says_why),

@@ -13,7 +13,7 @@ fi
 # To test: the unit tests, the fuzz harnesses, and the tools used on a mount.
 packages_test="libcmocka-dev clang git python3 python3-cryptography python3-nacl vim rsync acl attr mandoc
 	sqlite3 procps xz-utils dpkg-dev zsh fish fio stress-ng libcrack2-dev cracklib-runtime
-	pamtester libfido2-dev systemd"
+	pamtester libfido2-dev systemd libtss2-dev swtpm tpm2-tools"
 
 missing_packages() { # PACKAGE...
 	for package in "$@"; do

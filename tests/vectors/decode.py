@@ -152,7 +152,9 @@ def no_twins(pairs):
 
 
 CONFIG_MEMBERS = {"version", "min_reader", "id", "suite", "flags", "created", "slots", "mac"}
-SLOT_TYPES = {"passphrase", "keyfile", "recovery", "fido2"}
+SLOT_TYPES = {"passphrase", "keyfile", "recovery", "fido2", "tpm2"}
+DEVICE_MEMBERS = {"fido2": {"credential", "challenge"},
+                  "tpm2": {"public", "private", "parent", "pcrs", "bank", "pin", "pin_salt"}}
 SLOT_MEMBERS = {"id", "type", "label", "kdf", "salt", "nonce", "wrapped"}
 
 
@@ -172,11 +174,19 @@ def config_parse(raw):
             require(re.fullmatch("[a-z0-9-]{1,31}", slot["type"]), "type of a slot")
             require(len(canonical(slot)) <= 2047, "size of an unknown slot")
             continue
-        token = {"credential", "challenge"} if slot["type"] == "fido2" else set()
-        require(set(slot) == SLOT_MEMBERS | token, "members of a slot")
-        if token:
+        device = DEVICE_MEMBERS.get(slot["type"], set())
+        require(set(slot) == SLOT_MEMBERS | device, "members of a slot")
+        if slot["type"] == "fido2":
             require(re.fullmatch("([0-9a-f]{2}){1,512}", slot["credential"]), "credential")
             hex_bytes(slot["challenge"], 32)
+        if slot["type"] == "tpm2":
+            require(re.fullmatch("([0-9a-f]{2}){1,128}", slot["public"]), "public part")
+            require(re.fullmatch("([0-9a-f]{2}){1,384}", slot["private"]), "private part")
+            hex_bytes(slot["parent"], 34)
+            hex_bytes(slot["pin_salt"], 16)
+            require(type(slot["pcrs"]) is int and 0 <= slot["pcrs"] < 1 << 24, "PCRs")
+            require(slot["bank"] in ("sha256", "sha384", "sha512"), "bank")
+            require(type(slot["pin"]) is bool, "PIN")
         require(set(slot["kdf"]) == {"name", "memory", "operations"}, "members of a kdf")
         require(slot["kdf"]["name"] == "argon2id", "kdf")
         require(8 << 20 <= slot["kdf"]["memory"] <= 4 << 30, "memory of a kdf")
@@ -202,8 +212,8 @@ def config_open(raw, passphrase):
     """The keys of a vault whose configuration is raw."""
     config = config_parse(raw)
     for slot in config["slots"]:
-        if slot["type"] not in SLOT_TYPES:
-            continue
+        if slot["type"] not in SLOT_TYPES or slot["type"] in DEVICE_MEMBERS:
+            continue  # no passphrase's
         master = slot_open(config, slot, passphrase)
         if master:
             keys = Keys(master, SUITES[config["suite"]])
