@@ -32,6 +32,7 @@ struct passphrase_source {
 	const char *credential;
 	const char *fido2;  /* this security key, for a vault's slot: passphrase_unlock only */
 	const char *prompt; /* NULL: "Passphrase" */
+	const char *vault;  /* which one it is for, where that cannot be seen; may be NULL */
 	bool confirm;	    /* ask twice; asking only */
 };
 
