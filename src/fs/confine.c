@@ -234,6 +234,7 @@ static const int allowed[] = {
 	SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigreturn),
 	SCMP_SYS(rt_sigtimedwait),
+	SCMP_SYS(setsid), /* once, when all is there */
 	SCMP_SYS(sigaltstack),
 	SCMP_SYS(restart_syscall),
 	SCMP_SYS(clock_gettime),

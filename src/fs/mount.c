@@ -90,6 +90,8 @@ struct mount {
 	struct expiry expiry;
 	struct answers answers;
 	struct control *control;
+	/* How many are: two threads count, the second one sees what the first has done. */
+	atomic_int ready;
 };
 
 /* ---- the mountpoint ------------------------------------------------------ */
@@ -364,13 +366,21 @@ static int new_session(struct mount *m)
 	return m->session ? 0 : -EINVAL;
 }
 
-static void ready(void *arg)
+/* The later of the two, the kernel and this process, says that the mount is ready. */
+static void be_ready(struct mount *m)
+{
+	if (!atomic_fetch_add(&m->ready, 1))
+		return;
+	send_word(m, STATUS_OK);
+	notify_say(m->notify, "READY=1");
+}
+
+static void kernel_is_ready(void *arg)
 {
 	struct mount *m = arg;
 
 	m->context.ready = NULL;
-	send_word(m, STATUS_OK);
-	notify_say(m->notify, "READY=1");
+	be_ready(m);
 }
 
 static int do_mount(struct mount *m)
@@ -387,7 +397,7 @@ static int do_mount(struct mount *m)
 	m->context.no_xattr = m->o->no_xattr;
 	m->context.writeback = m->o->writeback && !m->read_only;
 	m->context.direct = !m->o->writethrough;
-	m->context.ready = ready;
+	m->context.ready = kernel_is_ready;
 	m->context.ready_arg = m;
 	if (new_session(m))
 		return unusable(m->mountpoint, "libfuse does not take the options");
@@ -559,6 +569,17 @@ static void expire(struct mount *m)
 		log_info("%s: unmounted, as nobody used it", m->mountpoint);
 }
 
+/*
+ * Not before all is done that needs the mountpoint: on an automount point of systemd only
+ * its own process group gets past that until the mount is announced; everybody else waits.
+ * And not after, when the terminal may go and take its session along.
+ */
+static void leave_session(const struct mount *m)
+{
+	if (!m->o->foreground)
+		(void)setsid(); /* fails only for a group leader, which we are not */
+}
+
 static int serve(struct mount *m)
 {
 	const struct timespec second = { 1, 0 };
@@ -593,12 +614,8 @@ static int serve(struct mount *m)
 	io_forget(NULL); /* this thread has no use for keys until the end */
 	allow_suspension(m);
 	look_at_mount(m);
-	/*
-	 * Not earlier: on an automount point of systemd only its own process group gets to
-	 * the mount before that is announced, everybody else waits for it.
-	 */
-	if (!m->o->foreground)
-		(void)setsid(); /* fails only for a group leader, which we are not */
+	leave_session(m);
+	be_ready(m);
 	expiry_init(&m->expiry, m->o->idle_ms, now_ms());
 	while ((got = sigtimedwait(&set, NULL, &second)) < 0) {
 		loop_tick(m->loop);

@@ -9,7 +9,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -207,25 +209,38 @@ static int read_extpass(const char *command, struct buffer *line, ssize_t *size)
 
 /* ---- asking ------------------------------------------------------------ */
 
+/* Only where systemd runs is there somebody whom it asks. */
 static const char *asker_path(void)
 {
 	static const char *const paths[] = { "/usr/bin/" ASKER, "/bin/" ASKER };
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		if (!access(paths[i], X_OK))
+		if (!access("/run/systemd/system", F_OK) && !access(paths[i], X_OK))
 			return paths[i];
 	return NULL;
 }
 
-static int ask_agent(const char *path, const char *prompt, struct buffer *line, ssize_t *size)
+/* Several may be asking at a time, as at boot: each says for which vault. */
+static int ask_agent(const char *path, const struct passphrase_source *source, const char *prompt,
+		     struct buffer *line, ssize_t *size)
 {
-	char *const argv[] = { (char *)(uintptr_t)ASKER, (char *)(uintptr_t) "--id=cryptfs",
-			       (char *)(uintptr_t)prompt, NULL };
+	const char *vault = source->vault ? source->vault : "";
+	char id[PATH_MAX + sizeof("--id=cryptfs:")];
+	char question[PATH_MAX + 256];
+	char *const argv[] = {
+		(char *)(uintptr_t)ASKER, id,	    (char *)(uintptr_t) "--icon=drive-harddisk",
+		(char *)(uintptr_t) "--", question, NULL
+	};
 
+	(void)snprintf(id, sizeof(id), "--id=cryptfs%s%s", *vault ? ":" : "", vault);
+	(void)snprintf(question, sizeof(question), "%s%s%s:", prompt, *vault ? " for " : "", vault);
+	log_info("no terminal: asking through " ASKER
+		 " (to answer: systemd-tty-ask-password-agent)");
 	return read_program(path, argv, line, size);
 }
 
-static int ask(const char *prompt, struct buffer *line, ssize_t *size)
+static int ask(const struct passphrase_source *source, const char *prompt, struct buffer *line,
+	       ssize_t *size)
 {
 	const char *agent;
 
@@ -233,10 +248,11 @@ static int ask(const char *prompt, struct buffer *line, ssize_t *size)
 	if (*size != -ENXIO)
 		return 0;
 	agent = asker_path();
-	return agent ? ask_agent(agent, prompt, line, size) : PASSPHRASE_NOWHERE;
+	return agent ? ask_agent(agent, source, prompt, line, size) : PASSPHRASE_NOWHERE;
 }
 
-static int ask_again(const struct buffer *first, ssize_t size)
+static int ask_again(const struct passphrase_source *source, const struct buffer *first,
+		     ssize_t size)
 {
 	struct buffer *second = secmem_new(sizeof(*second));
 	ssize_t second_size = 0;
@@ -244,7 +260,7 @@ static int ask_again(const struct buffer *first, ssize_t size)
 
 	if (!second)
 		return -ENOMEM;
-	r = ask("Repeat it", second, &second_size);
+	r = ask(source, "Repeat it", second, &second_size);
 	if (!r && second_size < 0)
 		r = (int)second_size;
 	if (!r && (second_size != size || !secmem_equal(first->bytes, second->bytes, (size_t)size)))
@@ -255,12 +271,12 @@ static int ask_again(const struct buffer *first, ssize_t size)
 
 static int ask_person(const struct passphrase_source *source, struct buffer *line, ssize_t *size)
 {
-	int r = ask(source->prompt ? source->prompt : "Passphrase", line, size);
+	int r = ask(source, source->prompt ? source->prompt : "Passphrase", line, size);
 
 	if (!r)
 		r = check_size(*size);
 	if (!r && source->confirm)
-		r = ask_again(line, *size);
+		r = ask_again(source, line, *size);
 	return r;
 }
 
@@ -360,12 +376,14 @@ int passphrase_report(const struct passphrase_source *source, int r)
 int passphrase_unlock_by(struct vault *v, const char *path, const struct passphrase_source *source,
 			 struct vault_secret *secret)
 {
+	struct passphrase_source for_vault = *source;
 	int tries = passphrase_is_asked(source) ? TRIES : 1;
 
 	if (source->fido2 || source->tpm2)
 		return token_unlock(v, path, source, secret);
+	for_vault.vault = path;
 	for (;;) {
-		int r = passphrase_get(source, secret);
+		int r = passphrase_get(&for_vault, secret);
 
 		if (r)
 			return passphrase_report(source, r);

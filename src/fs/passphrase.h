@@ -34,6 +34,7 @@ struct passphrase_source {
 	const char *fido2;
 	const char *tpm2;
 	const char *prompt; /* NULL: "Passphrase" */
+	const char *vault;  /* which one it is for, where that cannot be seen; may be NULL */
 	bool confirm;	    /* ask twice; asking only */
 };
 

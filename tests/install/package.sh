@@ -24,6 +24,7 @@ dpkg-deb -c "$package" | awk '$1 !~ /^d/ { print $6 }' | sort >"$work/files"
 cat >"$work/expected" <<'END'
 ./sbin/mount.cryptfs
 ./sbin/mount.fuse.cryptfs
+./sbin/umount.fuse.cryptfs
 ./usr/bin/cryptfs
 ./usr/bin/cryptfs-mount
 ./usr/lib/systemd/user/cryptfs@.service
@@ -51,6 +52,13 @@ for needed in fuse3 libfuse3-3 libssl3 libsodium23 libjansson4 libseccomp2; do
 	dpkg-deb -f "$package" Depends | grep -qw "$needed" || fail "does not depend on $needed"
 done
 
+# Built for another prefix, it is told the one where the package puts it.
+for user in ./usr/lib/systemd/user/cryptfs@.service ./sbin/mount.cryptfs ./sbin/umount.fuse.cryptfs; do
+	dpkg-deb --fsys-tarfile "$package" | tar -xO "$user" >"$work/user"
+	grep -q '[="]/usr/bin/cryptfs' "$work/user" || fail "$user looks for the programs elsewhere"
+	! grep -q "$work\|/usr/local/bin/cryptfs" "$work/user" || fail "$user has the path of the build"
+done
+
 # ---- its life
 if [ "$(id -u)" != 0 ] || [ ! -e /dev/fuse ]; then
 	echo "package: the file list is right; installing it needs root and /dev/fuse"
@@ -75,7 +83,7 @@ mount -t tmpfs tmpfs run
 cp "$2" tmp/cryptfs.deb
 exec chroot . /bin/sh -eu -c '
 	export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
-	! [ -e /sbin/mount.cryptfs ] || rm /sbin/mount.cryptfs /sbin/mount.fuse.cryptfs
+	rm -f /sbin/mount.cryptfs /sbin/mount.fuse.cryptfs /sbin/umount.fuse.cryptfs
 	dpkg -i /tmp/cryptfs.deb >/dev/null
 	cryptfs --version
 	mkdir /tmp/plain

@@ -52,14 +52,15 @@ CREDENTIALS_DIRECTORY=$work/credentials mounts_with credential=vault </dev/null
 refused 'systemd passed none of that name' "$CRYPTFS_MOUNT" "$vault" "$mnt" -o credential=vault
 
 # agent ANSWER...: change the passphrase where there is no terminal, with a stand-in for systemd-ask-password
-# that gives these answers in turn, in a mount namespace of its own.
+# that gives these answers in turn, in a mount namespace of its own; $runs is in /run there.
 agent() {
 	printf '%s\n' "$@" >"$work/answers"
 	: >"$work/asked"
 	# shellcheck disable=SC2016
 	setsid -w unshare --mount --propagation slave sh -c '
-		mount --bind "$0/agent" /usr/bin/systemd-ask-password && exec "$@"
-	' "$work" "$CRYPTFS" passwd --kdf-memory 64 --kdf-operations 3 --new-passfile "$passfile" "$vault" </dev/null
+		mount --bind "$0/agent" /usr/bin/systemd-ask-password && mount -t tmpfs tmpfs /run &&
+			mkdir -p "/run/$1" && shift && exec "$@"
+	' "$work" "${runs-systemd/system}" "$CRYPTFS" passwd --kdf-memory 64 --kdf-operations 3 --new-passfile "$passfile" "$vault" </dev/null
 }
 
 if as_root && [ -x /usr/bin/systemd-ask-password ] && unshare --mount true; then
@@ -72,11 +73,13 @@ if as_root && [ -x /usr/bin/systemd-ask-password ] && unshare --mount true; then
 	END
 	chmod 755 "$work/agent"
 	agent wrong-phrase first-phrase
-	same "how often it was asked" "$(grep -c -- '--id=cryptfs' "$work/asked")" 2
+	same "how often it was asked" "$(grep -cF -- "--id=cryptfs:$vault --icon=drive-harddisk -- Current passphrase for $vault:" "$work/asked")" 2
 	status=0
 	agent wrong-one wrong-two wrong-three first-phrase || status=$?
 	same "exit code after three wrong answers" "$status" 4
 	same "how often it was asked" "$(wc -l <"$work/asked")" 3
+	runs=nothing refused 'no terminal to ask on' agent first-phrase
+	same "how often it was asked where nobody answers" "$(wc -l <"$work/asked")" 0
 	! grep -q -e first-phrase -e wrong "$work/asked" || fail "a passphrase is among its arguments"
 fi
 

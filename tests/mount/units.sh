@@ -113,4 +113,7 @@ as_root || exit 0
 options=$(sed -n 's/^Options=//p' "$work/normal/mnt-plain.mount")
 "$built/mount.cryptfs" "$vault" "$mnt" -o "${options/passfile=\/etc\/vault.pass/passfile=$passfile}" </dev/null
 is_mounted || fail "nothing is mounted"
-unmount_vault
+
+step "what umount(8) calls when systemd unmounts: the vault is settled then"
+PATH=$work/bin:$PATH "$built/umount.fuse.cryptfs" "$mnt"
+no_processes || fail "it returned and the process is still there"
