@@ -58,7 +58,7 @@ step "an ordinary user's, seen by that user"
 mount_as_user
 as_user sh -c "echo words >'$mnt/theirs'"
 unmount_as_user
-mount_as_user idle=1s
+mount_as_user idle=3s # so long may it take on a busy machine
 as_user sh -c "echo \$\$ >'$home/holder'; exec sleep 300 <'$mnt/theirs'" &
 started+=("$!")
 has_opened() {

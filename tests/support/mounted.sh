@@ -101,10 +101,10 @@ mounts_there() {
 	grep -cF -- " $mnt " /proc/self/mountinfo || true
 }
 
-# The processes that serve $vault, daemon first, one id a line.
+# The processes that serve $vault, daemon first, then the oldest, one id a line.
 mount_processes() {
 	local pid words all=() first=() rest=()
-	for pid in /proc/[0-9]*; do
+	for pid in $(printf '%s\n' /proc/[0-9]* | sort -V); do
 		words=()
 		mapfile -d '' -t words 2>/dev/null <"$pid/cmdline" || continue
 		case ${words[0]-} in
