@@ -71,7 +71,7 @@ mount_vault workers=2,strict
 dd if="$work/data" of="$mnt/data" bs=1M status=none
 kill -KILL "$(daemon_process)"
 await 60 no_processes || fail "left: $(mount_processes | tr '\n' ' ')"
-refused "not connected" timeout 10 stat "$mnt"
+refused "not connected" timeout 10 stat -f "$mnt"
 unmount_at_once
 nothing_left
 
