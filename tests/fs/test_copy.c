@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <pthread.h>
+#include <sched.h>
 #include <sys/types.h>
 
 #include "fs/copy.h"
@@ -443,6 +443,74 @@ static void stop_it(void)
 	atomic_store(&stop, true);
 }
 
+static int read_half(struct side_hand *h, struct side_node *node, uint64_t offset, size_t size,
+		     void *buffer, const void **data, size_t *done)
+{
+	return real->read(h, node, offset, offset ? size : size / 2, buffer, data, done);
+}
+
+static void a_piece_that_comes_short_is_a_change(void **state)
+{
+	(void)state;
+	free(make_large("large", 5 * MIB));
+	hook(plain, &hooked);
+	hooked.read = read_half;
+	copy_in();
+	unhook(plain);
+	assert_int_equal(told.n, 1);
+	assert_told(0, "large", COPY_CHANGED, true);
+	assert_names(to, "", "");
+}
+
+static atomic_bool second_was_read;
+static uint64_t written_to;
+
+/* The first piece is read last. */
+static int read_first_last(struct side_hand *h, struct side_node *node, uint64_t offset,
+			   size_t size, void *buffer, const void **data, size_t *done)
+{
+	int r = real->read(h, node, offset, size, buffer, data, done);
+
+	if (offset == MIB)
+		atomic_store(&second_was_read, true);
+	while (!offset && !atomic_load(&second_was_read))
+		(void)sched_yield();
+	for (int i = 0; !offset && i < 1000; i++)
+		(void)sched_yield(); /* a chance for it to be written, too */
+	return r;
+}
+
+static int write_in_order(struct side_hand *h, struct side_node *node, uint64_t offset,
+			  const void *data, size_t size)
+{
+	if (offset != written_to)
+		return -EBADF;
+	written_to += size;
+	return real->write(h, node, offset, data, size); /* both sides are plain */
+}
+
+static void files_grow_from_their_beginning_whoever_is_faster(void **state)
+{
+	const struct copy_rules r = rules(plain, out);
+	const struct side_ops *plain_ops = plain->ops;
+	const struct side_ops *out_ops = out->ops;
+	struct side_ops reads = *plain->ops;
+	struct side_ops writes = *out->ops;
+
+	(void)state;
+	free(make_large("large", 5 * MIB));
+	real = plain_ops;
+	reads.read = read_first_last;
+	writes.write = write_in_order;
+	plain->ops = &reads;
+	out->ops = &writes;
+	copy_with(&r, "", "");
+	plain->ops = plain_ops;
+	out->ops = out_ops;
+	assert_int_equal(told.n, 0);
+	assert_int_equal(written_to, 5 * MIB);
+}
+
 static void who_is_stopped_leaves_nothing_half(void **state)
 {
 	(void)state;
@@ -608,6 +676,8 @@ int main(void)
 		UNIT(a_second_run_goes_on_where_the_first_one_ended),
 		UNIT(what_a_dead_run_left_unsettled_is_made_anew),
 		UNIT(a_source_that_changes_meanwhile_is_not_there),
+		UNIT(a_piece_that_comes_short_is_a_change),
+		UNIT(files_grow_from_their_beginning_whoever_is_faster),
 		UNIT(who_is_stopped_leaves_nothing_half),
 		UNIT(a_target_that_fails_costs_one_file),
 		UNIT(without_their_first_name_others_cannot_be),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "fs/crawl.h"
 #include "sides.h"
@@ -26,6 +27,8 @@ static struct {
 	const char *kept;   /* to be done later */
 	struct crawl_item *kept_item;
 	bool stops; /* after the first visit */
+	bool waits; /* in the first visit, until everything was walked */
+	bool is_walked;
 	atomic_bool stop;
 
 	struct crawl *crawl;
@@ -135,6 +138,22 @@ static void help(void *arg, struct crawl_hand *h)
 	(void)pthread_mutex_unlock(&seen.lock);
 }
 
+static void wait_until_walked(void)
+{
+	(void)pthread_mutex_lock(&seen.lock);
+	while (seen.waits && !seen.is_walked)
+		(void)pthread_cond_wait(&seen.changed, &seen.lock);
+	(void)pthread_mutex_unlock(&seen.lock);
+}
+
+static void say_walked(void)
+{
+	(void)pthread_mutex_lock(&seen.lock);
+	seen.is_walked = true;
+	(void)pthread_cond_broadcast(&seen.changed);
+	(void)pthread_mutex_unlock(&seen.lock);
+}
+
 /* Have as many as are wanted help, and let them go. */
 static void offer(struct crawl_hand *h)
 {
@@ -159,6 +178,9 @@ static bool visit(void *arg, struct crawl_hand *h, struct crawl_item *item)
 		note("keep", item->dir, item->name);
 		return true;
 	}
+	wait_until_walked();
+	for (int i = 0; seen.waits && i < 1000; i++)
+		(void)sched_yield(); /* a chance for others to be too early */
 	if (is(item->name, seen.offers))
 		offer(h);
 	note("visit", item->dir, item->name);
@@ -341,6 +363,27 @@ static void who_is_stopped_leaves_what_was_entered(void **state)
 	assert_seen("leave ", 1);
 }
 
+static void what_was_found_before_a_stop_is_not_visited_after_it(void **state)
+{
+	struct crawl *c;
+
+	(void)state;
+	make_some();
+	seen.stops = true;
+	seen.waits = true;
+	c = begin(2);
+	assert_int_equal(crawl_add(c, "", ""), 0);
+	say_walked(); /* the other hand is at the first one of three */
+	while (!atomic_load(&seen.stop))
+		(void)sched_yield();
+	crawl_free(c);
+	assert_seen("visit a/file", 1);
+	assert_seen("visit a/in/file", 0);
+	assert_seen("visit c", 0);
+	assert_seen("leave a/in", 1);
+	assert_seen("leave ", 1);
+}
+
 /* ---- a side that fails ------------------------------------------------------------------ */
 
 static const struct side_ops *real;
@@ -394,6 +437,23 @@ static void all_others_help_who_asks(void **state)
 	assert_order("visit c", "leave ");
 }
 
+static void who_asks_after_the_end_of_the_walk_is_helped(void **state)
+{
+	struct crawl *c;
+
+	(void)state;
+	make("only");
+	seen.offers = "only";
+	seen.waits = true;
+	seen.n_wanted = 2;
+	c = begin(3);
+	assert_int_equal(crawl_add(c, "only", "only"), 0);
+	say_walked();
+	crawl_free(c); /* who went by now would be missing */
+	assert_int_equal(seen.n_helped, 2);
+	assert_seen("visit only", 1);
+}
+
 static void who_is_alone_asks_in_vain(void **state)
 {
 	(void)state;
@@ -416,8 +476,10 @@ int main(void)
 		UNIT(a_path_that_is_not_there_is_the_callers),
 		UNIT(a_directory_waits_for_what_is_kept),
 		UNIT(who_is_stopped_leaves_what_was_entered),
+		UNIT(what_was_found_before_a_stop_is_not_visited_after_it),
 		UNIT(what_fails_is_told_and_the_others_go_on),
 		UNIT(all_others_help_who_asks),
+		UNIT(who_asks_after_the_end_of_the_walk_is_helped),
 		UNIT(who_is_alone_asks_in_vain),
 	};
 
