@@ -8,7 +8,8 @@
  *
  * Device numbers are used again as soon as a mount is gone, while its process
  * may still be settling.  So whoever starts takes the name over, and whoever
- * stops removes it only if it is still his.
+ * stops removes it only if it is still his; both with the directory locked, as
+ * the one may start just when the other looks.
  */
 #include "fs/control.h"
 
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -100,7 +102,7 @@ static int open_directory(uid_t owner, bool make, int *out, int *parent)
 		r = -errno;
 		goto out;
 	}
-	fd = openat(*parent, p.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(*parent, p.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0) {
 		r = errno == ELOOP || errno == ENOTDIR ? CONTROL_UNSAFE : -errno;
 		goto out;
@@ -297,19 +299,31 @@ static void *serve(void *arg)
 
 /* ---- starting and stopping ---------------------------------------------- */
 
+/* In place of the socket that is there: nobody else has this device now. */
+static int replace_socket(struct control *c)
+{
+	const struct sockaddr_un a = address_of(c->directory, c->file);
+	int r = 0;
+
+	if (flock(c->directory, LOCK_EX))
+		return -errno;
+	(void)unlinkat(c->directory, c->file, 0);
+	if (bind(c->listener, (const struct sockaddr *)&a, sizeof(a)) ||
+	    fstatat(c->directory, c->file, &c->own, AT_SYMLINK_NOFOLLOW))
+		r = -errno;
+	(void)flock(c->directory, LOCK_UN);
+	return r;
+}
+
 /* Bind the socket in the directory; -ENOENT if that was taken away meanwhile. */
 static int bind_socket(struct control *c)
 {
-	struct sockaddr_un a;
 	int r = open_directory(c->owner, true, &c->directory, &c->parent);
 
-	if (r)
-		return r;
-	a = address_of(c->directory, c->file);
-	(void)unlinkat(c->directory, c->file, 0); /* nobody else has this device now */
-	if (!bind(c->listener, (const struct sockaddr *)&a, sizeof(a)))
+	if (!r)
+		r = replace_socket(c);
+	if (!r)
 		return 0;
-	r = -errno;
 	fdio_close(c->directory);
 	fdio_close(c->parent);
 	c->directory = c->parent = -1;
@@ -328,8 +342,6 @@ static int open_socket(struct control *c)
 		r = bind_socket(c);
 	if (r)
 		return r;
-	if (fstatat(c->directory, c->file, &c->own, AT_SYMLINK_NOFOLLOW))
-		return -errno;
 	return listen(c->listener, BACKLOG) ? -errno : 0;
 }
 
@@ -385,9 +397,12 @@ static void remove_socket(const struct control *c)
 {
 	struct stat st;
 
-	if (c->own.st_ino && !fstatat(c->directory, c->file, &st, AT_SYMLINK_NOFOLLOW) &&
+	if (!c->own.st_ino || flock(c->directory, LOCK_EX))
+		return;
+	if (!fstatat(c->directory, c->file, &st, AT_SYMLINK_NOFOLLOW) &&
 	    st.st_dev == c->own.st_dev && st.st_ino == c->own.st_ino)
 		(void)unlinkat(c->directory, c->file, 0);
+	(void)flock(c->directory, LOCK_UN);
 }
 
 void control_stop(struct control *c)

@@ -65,7 +65,7 @@ typedef char *control_answer(void *arg, const struct control_question *q);
 int control_open(const struct control_name *name, control_answer *answer, void *arg,
 		 struct control **out);
 
-/* The directory of the socket and the one above it: borrowed, O_PATH. */
+/* The directory of the socket and the one above it (O_PATH): borrowed. */
 int control_directory(const struct control *c);
 int control_parent(const struct control *c);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The control socket, asked and mistreated; its directory as for a mount. */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -296,6 +297,44 @@ static void the_socket_of_a_successor_stays(void **state)
 	assert_answers();
 }
 
+static struct control *late_successor;
+static pthread_t starting;
+static int between; /* the answers of fstatat(2) to come before it starts; 0: it does not */
+
+static void *start_successor(void *arg)
+{
+	(void)arg;
+	if (open_and_start(&name, echo, greeting, &late_successor))
+		late_successor = NULL;
+	return NULL;
+}
+
+int __real_fstatat64(int fd, const char *file, struct stat *st, int flags);
+int __wrap_fstatat64(int fd, const char *file, struct stat *st, int flags);
+int __wrap_fstatat64(int fd, const char *file, struct stat *st, int flags)
+{
+	int r = __real_fstatat64(fd, file, st, flags);
+
+	if (between && !--between) {
+		assert_int_equal(pthread_create(&starting, NULL, start_successor, NULL), 0);
+		usleep(200 * 1000); /* enough to take the name, if nothing keeps it from that */
+	}
+	return r;
+}
+
+/* The same, in the moment between looking and removing. */
+static void the_socket_of_a_successor_in_between_stays(void **state)
+{
+	(void)state;
+	need_control();
+	between = 1;
+	control_stop(c);
+	assert_int_equal(pthread_join(starting, NULL), 0);
+	c = late_successor;
+	assert_non_null(c);
+	assert_answers();
+}
+
 static void a_directory_that_others_may_enter_is_refused(void **state)
 {
 	struct control *other;
@@ -327,6 +366,7 @@ int main(void)
 		C(without_a_socket_nobody_is_there),
 		C(a_stale_socket_is_found_dead_and_replaced),
 		C(the_socket_of_a_successor_stays),
+		C(the_socket_of_a_successor_in_between_stays),
 		C(a_directory_that_others_may_enter_is_refused),
 	};
 

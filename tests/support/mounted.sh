@@ -231,6 +231,13 @@ end_of_test() {
 	trap - EXIT
 	set +e
 	cd /
+	if [ "$status" != 0 ] && [ "$status" != 77 ]; then
+		{
+			echo "at the end: status $status; processes: $(mount_processes | tr '\n' ' ')"
+			grep -F -- " $mnt " /proc/self/mountinfo
+			ls -l /run/cryptfs
+		} >&2
+	fi
 	for ((i = $(mounts_there); i > 0; i--)); do
 		unmount_at_once 2>/dev/null || umount -l "$mnt" 2>/dev/null || fusermount3 -uz "$mnt"
 	done
