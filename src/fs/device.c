@@ -18,11 +18,12 @@ enum {
 	MAX_GAP_NS = 1000 * 1000,
 	WEIGHT = 4, /* a new gap counts for so small a part of the mean */
 	MAX_CREDIT = 64,
-	GAIN = 4,	/* credit for a look that found something */
-	TRY_AGAIN = 64, /* reads after which it is tried anew */
+	GAIN = 4,	 /* credit for a look that found something */
+	TRY_AGAIN = 64,	 /* reads after which it is tried anew */
+	ASKED_AFTER = 2, /* requests that were there at once */
 };
 
-/* How often in a row this thread found more than one request. */
+/* How often in a row this thread found a request at once. */
 static _Thread_local unsigned int streak;
 
 /* True if it is this thread's turn to look, and looking has paid lately. */
@@ -78,22 +79,42 @@ static long preemptions(void)
 	return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nivcsw;
 }
 
-/* A request, or -1 with EAGAIN when none came in time. */
-static ssize_t look(struct device *d, int fd, void *buf, size_t size)
+/* Look until then: a request, or -1 with EAGAIN. */
+static ssize_t look_until(int fd, void *buf, size_t size, uint64_t end)
 {
-	uint64_t length = look_ns(d);
-	long before = length > LOOK_NS ? preemptions() : 0;
-	uint64_t start = sync_now_ns();
-	uint64_t end = start + length;
 	ssize_t n;
 
 	do
 		n = read(fd, buf, size);
 	while (n < 0 && errno == EAGAIN && sync_now_ns() < end);
+	return n;
+}
+
+/* Look for longer; *stolen: others want the processor, so that this is theft. */
+static ssize_t look_on(int fd, void *buf, size_t size, uint64_t end, bool *stolen)
+{
+	long before = preemptions();
+	ssize_t n = look_until(fd, buf, size, end);
+	int error = errno;
+
+	*stolen = preemptions() != before;
+	errno = error;
+	return n;
+}
+
+/* A request, or -1 with EAGAIN when none came in time. */
+static ssize_t look(struct device *d, int fd, void *buf, size_t size)
+{
+	uint64_t length = look_ns(d);
+	uint64_t start = sync_now_ns();
+	bool stolen = false;
+	ssize_t n = look_until(fd, buf, size, start + LOOK_NS);
+
+	if (n < 0 && errno == EAGAIN && length > LOOK_NS)
+		n = look_on(fd, buf, size, start + length, &stolen);
 	if (n > 0)
 		note_gap(d, start);
-	/* Where others want the processor, looking long is theft. */
-	if (length > LOOK_NS && preemptions() != before)
+	if (stolen)
 		settle_credit(d, false, MAX_CREDIT);
 	else
 		settle_credit(d, n >= 0, (int)(length / LOOK_NS));
@@ -104,16 +125,18 @@ static ssize_t look(struct device *d, int fd, void *buf, size_t size)
 
 /*
  * A request was there already, which is no wonder when its sender is quick.
- * But if one more waits behind it, time after time, there is work for a second
- * thread.
+ * But if that goes on, and one more waits behind it, time after time, there is
+ * work for a second thread.
  */
 static void count_streak(struct device *d, int fd)
 {
 	struct pollfd more = { .fd = fd, .events = POLLIN };
 
+	if (++streak <= ASKED_AFTER)
+		return;
 	if (poll(&more, 1, 0) != 1) {
 		streak = 0;
-	} else if (++streak >= CREW_STREAK) {
+	} else if (streak >= ASKED_AFTER + CREW_STREAK) {
 		streak = 0;
 		crew_call(&d->crew);
 	}

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ enum {
 	SEAL,
 	N_PATTERNS = 4, /* file names and attribute names, each way */
 	PADDED_MAX = SIV_SEALED_MAX - SIV_TAG_SIZE,
+	LAST_AAD_MAX = 32, /* a directory's id has half of that */
 };
 
 /* A context that has its key and was never used. */
@@ -30,10 +32,21 @@ struct pattern {
 	uint8_t key[SIV_KEY_SIZE];
 };
 
+/* What was sealed last: who looks for a name in vain mostly makes it then. */
+struct last {
+	uint8_t key[SIV_KEY_SIZE];
+	uint8_t aad[LAST_AAD_MAX];
+	size_t aad_size;
+	char text[SIV_TEXT_MAX];
+	size_t text_size; /* 0: nothing */
+	uint8_t sealed[SIV_SEALED_MAX];
+};
+
 struct contexts {
 	struct pattern patterns[N_PATTERNS];
 	unsigned int oldest; /* which pattern goes next */
 	EVP_CIPHER_CTX *used;
+	struct last last;
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -141,6 +154,30 @@ size_t siv_sealed_size(size_t text_size)
 	return SIV_TAG_SIZE + padded_size(text_size);
 }
 
+static bool is_last(const struct siv_place *place, const char *text, size_t text_size)
+{
+	const struct last *l = mine ? &mine->last : NULL;
+
+	return l && l->text_size == text_size && !memcmp(l->text, text, text_size) &&
+	       l->aad_size == place->aad_size && !memcmp(l->aad, place->aad, l->aad_size) &&
+	       secmem_equal(l->key, place->key, sizeof(l->key));
+}
+
+static void keep_last(const struct siv_place *place, const char *text, size_t text_size,
+		      const uint8_t *sealed)
+{
+	struct last *l = &mine->last;
+
+	if (place->aad_size > sizeof(l->aad))
+		return;
+	memcpy(l->key, place->key, sizeof(l->key));
+	memcpy(l->aad, place->aad, place->aad_size);
+	l->aad_size = place->aad_size;
+	memcpy(l->text, text, text_size);
+	l->text_size = text_size;
+	memcpy(l->sealed, sealed, siv_sealed_size(text_size));
+}
+
 int siv_seal(const struct siv_place *place, const char *text, size_t text_size, uint8_t *sealed)
 {
 	uint8_t padded[PADDED_MAX] = { 0 };
@@ -149,6 +186,10 @@ int siv_seal(const struct siv_place *place, const char *text, size_t text_size, 
 
 	if (text_size < 1 || text_size > SIV_TEXT_MAX)
 		return -EINVAL;
+	if (is_last(place, text, text_size)) {
+		memcpy(sealed, mine->last.sealed, siv_sealed_size(text_size));
+		return 0;
+	}
 	context = begin(place, SEAL);
 	if (!context)
 		return -EIO;
@@ -157,6 +198,7 @@ int siv_seal(const struct siv_place *place, const char *text, size_t text_size, 
 			     (int)padded_size(text_size)) != 1 ||
 	    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, SIV_TAG_SIZE, sealed) != 1)
 		return -EIO;
+	keep_last(place, text, text_size, sealed);
 	return 0;
 }
 

@@ -437,10 +437,16 @@ struct node *tree_get_node(struct tree *t, struct node *dir, int dirfd, const ch
 	return nodes_get(t->nodes, st, dir, stored, kernel);
 }
 
-int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry)
+int tree_new_entry(struct tree *t, const struct spot *spot, int fd, struct tree_entry *entry)
 {
-	int r = tree_stat_at(t, spot->dir, spot->dirfd, spot->stored.name, &entry->st);
+	int r = 0;
 
+	if (fd < 0)
+		r = tree_stat_at(t, spot->dir, spot->dirfd, spot->stored.name, &entry->st);
+	else if (fstat(fd, &entry->st))
+		r = -errno;
+	else
+		fix_file_size(t, &entry->st);
 	if (r)
 		return r;
 	nodes_made(t->nodes, &entry->st);

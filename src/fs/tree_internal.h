@@ -72,8 +72,8 @@ struct node *tree_get_node(struct tree *t, struct node *dir, int dirfd, const ch
 			   const struct stat *st, bool kernel);
 /* -EACCES if our own user may not, and nobody has checked that before. */
 int tree_check_access(struct tree *t, struct node *node, int mask);
-/* Stat and node of an inode just made. */
-int tree_new_entry(struct tree *t, const struct spot *spot, struct tree_entry *entry);
+/* Stat and node of an inode just made; fd is that of a regular file, or -1. */
+int tree_new_entry(struct tree *t, const struct spot *spot, int fd, struct tree_entry *entry);
 /* Say once in the log that a node is damaged: -EIO.  block is UINT64_MAX if none. */
 int tree_damaged(struct tree *t, struct node *node, uint64_t block, const char *what);
 

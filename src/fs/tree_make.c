@@ -108,7 +108,7 @@ static int enter_new(struct tree *t, const struct spot *spot,
 		     const struct format_dir_record *record, bool in_xattr,
 		     struct tree_entry *entry)
 {
-	int r = tree_new_entry(t, spot, entry);
+	int r = tree_new_entry(t, spot, -1, entry);
 
 	if (r)
 		return r;
@@ -292,7 +292,7 @@ static int create_at(struct tree *t, struct io *io, const struct spot *spot, mod
 		named = !r;
 	}
 	if (!r)
-		r = tree_new_entry(t, spot, entry);
+		r = tree_new_entry(t, spot, file_fd(file), entry);
 	if (r) {
 		file_close(file);
 		if (named)
@@ -406,7 +406,7 @@ static int make_node(struct tree *t, const struct spot *spot, mode_t mode, dev_t
 	}
 	r = tree_give_away(t, spot, caller, mode);
 	if (!r)
-		r = tree_new_entry(t, spot, entry);
+		r = tree_new_entry(t, spot, -1, entry);
 	if (r) {
 		take_away(spot);
 		special_forget(spot->dirfd, spot->stored.name);
@@ -455,7 +455,7 @@ static int make_link(struct tree *t, const struct spot *spot, const char *target
 	}
 	r = tree_give_away(t, spot, caller, S_IFLNK);
 	if (!r)
-		r = tree_new_entry(t, spot, entry);
+		r = tree_new_entry(t, spot, -1, entry);
 	if (r) {
 		take_away(spot);
 		links_sidecar_remove(spot->dirfd, spot->stored.name);
