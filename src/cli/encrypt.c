@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cryptfs encrypt and decrypt: files without a vault; the command line of it. */
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +13,7 @@
 #include "cli/progress.h"
 #include "cli/run.h"
 #include "cli/survey.h"
+#include "cli/watch.h"
 #include "fs/passphrase.h"
 #include "fs/vault_kdf.h"
 
@@ -375,16 +374,6 @@ static uint32_t choose_hands(const struct request *q)
 	return n < ENGINE_MAX_SLOTS ? (uint32_t)n : ENGINE_MAX_SLOTS;
 }
 
-/* Who asks by SIGUSR1 before there is anything to say is answered later. */
-static void hold_questions(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	(void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* fails for bad arguments only */
-}
-
 /* The engine starts before there is a secret or a thread: see engine_start. */
 static int start(struct request *q)
 {
@@ -402,7 +391,7 @@ static int start(struct request *q)
 	int r;
 
 	options.n_open = options.n_hands;
-	hold_questions();
+	watch_hold_questions();
 	r = engine_start(&engine, &e);
 	if (r)
 		return STATUS_SYSTEM;
@@ -412,14 +401,8 @@ static int start(struct request *q)
 	engine_stop(e);
 	if (!q->key)
 		passphrase_free(&secret);
-	if (stopped_by) {
-		sigset_t set;
-
-		sigemptyset(&set);
-		sigaddset(&set, stopped_by);
-		(void)raise(stopped_by);
-		(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	}
+	if (stopped_by)
+		watch_die_of(stopped_by);
 	return status;
 }
 

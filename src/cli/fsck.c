@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +13,12 @@
 #include <pthread.h>
 
 #include "base/fdio.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/secrets.h"
+#include "cli/watch.h"
 #include "engine/engine.h"
 #include "fs/check.h"
 #include "fs/quiet.h"
@@ -41,6 +42,7 @@ struct request {
 struct run {
 	const struct request *q;
 	struct check *check;
+	struct watch *watch;
 	struct progress *progress;
 	int tree_fd;
 	pthread_t surveyor;
@@ -51,27 +53,6 @@ struct run {
 	bool has_journal;
 	struct replay_pending *pending; /* without --repair: what it has */
 };
-
-/* ---- being told to stop ------------------------------------------------------- */
-
-static atomic_bool stop;
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int number)
-{
-	stop_signal = number;
-	atomic_store(&stop, true);
-}
-
-static void handle_signals(void)
-{
-	struct sigaction action = { .sa_handler = on_signal,
-				    .sa_flags = SA_RESTART | SA_RESETHAND };
-
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
-	(void)sigaction(SIGHUP, &action, NULL);
-}
 
 /* ---- telling --------------------------------------------------------------------- */
 
@@ -236,6 +217,7 @@ static void start_progress(struct run *run)
 
 	if (progress_start(q->progress, ask, run, &run->progress))
 		log_warn("no progress can be shown: out of memory");
+	watch_start(run->watch, run->progress);
 	/* Of a part of the vault nobody knows how much it is. */
 	run->surveys = run->progress && !q->subpath &&
 		       !pthread_create(&run->surveyor, NULL, survey, run);
@@ -246,6 +228,7 @@ static void stop_progress(struct run *run)
 	atomic_store(&run->survey_stop, true);
 	if (run->surveys)
 		(void)pthread_join(run->surveyor, NULL);
+	watch_stop(run->watch);
 	progress_stop(run->progress);
 	run->progress = NULL;
 }
@@ -277,7 +260,6 @@ static int check(const struct request *q, const struct check_options *options, s
 		log_error("cannot start the check: %s", strerror(-r));
 		return STATUS_SYSTEM;
 	}
-	handle_signals();
 	if (q->json)
 		begin_json(q);
 	check_config(run->check, v);
@@ -287,7 +269,7 @@ static int check(const struct request *q, const struct check_options *options, s
 	r = check_tree(run->check, run->tree_fd);
 	stop_progress(run);
 	check_counts(run->check, &counts);
-	complete = !r && !atomic_load(&stop);
+	complete = !r && !run->watch->stopped_by;
 	status = status_of(q, &counts, r);
 	r = q->json ? end_json(run, &counts, complete) : print_summary(run, &counts, complete);
 	check_free(run->check);
@@ -339,16 +321,17 @@ static int look_at_journal(struct run *run, const struct store *store, const str
 }
 
 /* The vault is unlocked. */
-static int look(const struct request *q, struct engine *engine, const struct vault *v)
+static int look(const struct request *q, struct engine *engine, struct watch *watch,
+		const struct vault *v)
 {
-	struct run run = { .q = q, .tree_fd = -1 };
+	struct run run = { .q = q, .watch = watch, .tree_fd = -1 };
 	struct vault_info info;
 	struct store store = { .engine = engine, .keys = vault_keys(v), .read_only = !q->repair };
 	struct check_options options = { .store = &store,
 					 .repair = q->repair,
 					 .threads = n_threads(),
 					 .subpath = q->subpath,
-					 .stop = &stop,
+					 .stop = &watch->stop,
 					 .found = found,
 					 .arg = &run };
 	int status;
@@ -381,7 +364,7 @@ out:
 	return status;
 }
 
-static int open_and_look(const struct request *q, struct engine *engine)
+static int open_and_look(const struct request *q, struct engine *engine, struct watch *watch)
 {
 	struct vault *v;
 	int status;
@@ -391,30 +374,21 @@ static int open_and_look(const struct request *q, struct engine *engine)
 		return exitcode_report_vault("open", q->path, r);
 	status = passphrase_unlock(v, q->path, &q->secrets.old);
 	if (!status)
-		status = look(q, engine, v);
+		status = look(q, engine, watch, v);
 	vault_close(v);
 	return status;
-}
-
-/* Each directory on the way down holds a few of them. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit); /* the soft limit serves, too */
 }
 
 static int fsck(const struct request *q)
 {
 	const struct engine_options options = { .workers = q->workers, .slots = n_threads() };
 	struct engine *engine = NULL;
+	struct watch watch = { 0 };
 	int status;
 	int r = cipher_init();
 
-	raise_descriptor_limit();
+	watch_hold_questions();
+	limit_raise(RLIMIT_NOFILE); /* each directory on the way down holds a few of them */
 	/* Before there is any secret that its processes could have. */
 	if (!r)
 		r = engine_start(&options, &engine);
@@ -422,14 +396,10 @@ static int fsck(const struct request *q)
 		log_error("cannot start the encryption engine: %s", strerror(-r));
 		return STATUS_SYSTEM;
 	}
-	status = open_and_look(q, engine);
+	status = open_and_look(q, engine, &watch);
 	engine_stop(engine);
 	cipher_thread_fini();
-	if (stop_signal) {
-		/* Whoever started us is to see that, too; the handler is gone. */
-		(void)fflush(stdout);
-		(void)raise(stop_signal);
-	}
+	watch_pass_on(&watch);
 	return status;
 }
 
@@ -490,7 +460,7 @@ static int run(const struct command *self, int argc, char **argv)
 		{ 0 },
 	};
 	struct request q = { .workers = ENGINE_WORKERS_AUTO,
-			     .progress = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_NONE };
+			     .progress = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_QUIET };
 	int status = STATUS_OK;
 	int c;
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,10 +11,12 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/secrets.h"
+#include "cli/watch.h"
 #include "engine/engine.h"
 #include "fs/check.h"
 #include "fs/recrypt.h"
@@ -49,31 +50,11 @@ struct keys {
 struct run {
 	const struct request *q;
 	struct engine *engine;
+	struct watch watch;
 	struct progress *progress;
 	struct recrypt_counts counts;
 	_Atomic uint64_t total;
 };
-
-/* ---- being told to stop -------------------------------------------------- */
-
-static atomic_bool stop;
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int number)
-{
-	stop_signal = number;
-	atomic_store(&stop, true);
-}
-
-static void handle_signals(void)
-{
-	struct sigaction action = { .sa_handler = on_signal,
-				    .sa_flags = SA_RESTART | SA_RESETHAND };
-
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
-	(void)sigaction(SIGHUP, &action, NULL);
-}
 
 /* ---- the keys to keep ---------------------------------------------------- */
 
@@ -210,7 +191,7 @@ static void survey(struct run *run, const struct vault *v)
 	struct statvfs st;
 	uint64_t room;
 
-	check_survey(vault_tree_fd(v), &run->total, &stop);
+	check_survey(vault_tree_fd(v), &run->total, &run->watch.stop);
 	if (fstatvfs(vault_fd(v), &st))
 		return;
 	room = (uint64_t)st.f_bavail * st.f_frsize;
@@ -231,22 +212,16 @@ static int copy_trees(struct run *run, const struct vault *v, const struct vault
 				     .to = &to,
 				     .from_fd = vault_tree_fd(v),
 				     .to_fd = vault_tree_fd(next),
-				     .stop = &stop,
+				     .stop = &run->watch.stop,
 				     .counts = &run->counts,
 				     .failed = failed,
 				     .arg = run };
-	int r;
 
 	vault_info(v, &info);
 	from.suite = to.suite = info.suite;
 	if (engine_watch(run->engine))
 		log_warn("workers that die will not be replaced");
-	if (progress_start(run->q->progress, ask, run, &run->progress))
-		log_warn("no progress can be shown: out of memory");
-	r = recrypt_run(&how);
-	progress_stop(run->progress);
-	run->progress = NULL;
-	return r;
+	return recrypt_run(&how);
 }
 
 /* What a dead mount left in the journal is a part of what is there. */
@@ -268,9 +243,14 @@ static int copy(struct run *run, const struct vault *v, const struct vault *next
 
 	if (r)
 		return r;
-	handle_signals();
+	if (progress_start(run->q->progress, ask, run, &run->progress))
+		log_warn("no progress can be shown: out of memory");
+	watch_start(&run->watch, run->progress);
 	survey(run, v);
 	r = copy_trees(run, v, next);
+	watch_stop(&run->watch);
+	progress_stop(run->progress);
+	run->progress = NULL;
 	if (r == -ECANCELED) {
 		log_warn("stopped; go on with: cryptfs rotate %s", path);
 		return STATUS_SYSTEM;
@@ -392,17 +372,6 @@ static int open_and_rotate(struct run *run)
 	return status;
 }
 
-/* Each directory on the way down holds a few of them. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit); /* the soft limit serves, too */
-}
-
 static int rotate(const struct request *q)
 {
 	const struct engine_options options = { .workers = q->workers, .slots = SLOTS };
@@ -410,7 +379,8 @@ static int rotate(const struct request *q)
 	int status;
 	int r = cipher_init();
 
-	raise_descriptor_limit();
+	watch_hold_questions();
+	limit_raise(RLIMIT_NOFILE); /* each directory on the way down holds a few of them */
 	/* Before there is any secret that its processes could have. */
 	if (!r)
 		r = engine_start(&options, &run.engine);
@@ -421,11 +391,7 @@ static int rotate(const struct request *q)
 	status = open_and_rotate(&run);
 	engine_stop(run.engine);
 	cipher_thread_fini();
-	if (stop_signal) {
-		/* Whoever started us is to see that, too; the handler is gone. */
-		(void)fflush(stdout);
-		(void)raise(stop_signal);
-	}
+	watch_pass_on(&run.watch);
 	return status;
 }
 
@@ -487,7 +453,7 @@ static int run(const struct command *self, int argc, char **argv)
 		{ 0 },
 	};
 	struct request q = { .workers = ENGINE_WORKERS_AUTO,
-			     .progress = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_NONE };
+			     .progress = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_QUIET };
 	int status = STATUS_OK;
 	int c;
 

@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "cli/patterns.h"
 #include "cli/progress.h"
@@ -463,7 +465,7 @@ static int start(const struct request *q)
 	int status;
 
 	watch_hold_questions();
-	within_raise_limit();
+	limit_raise(RLIMIT_NOFILE);
 	/* One more for the survey. */
 	status = offline_start_engine(q->options.workers, within_hands() + OFFLINE_SLOTS + 1,
 				      &engine);

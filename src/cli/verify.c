@@ -5,9 +5,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "cli/progress.h"
 #include "cli/watch.h"
@@ -216,7 +218,7 @@ static int start(const struct request *q)
 	int status;
 
 	watch_hold_questions();
-	within_raise_limit();
+	limit_raise(RLIMIT_NOFILE);
 	status = offline_start_engine(q->options.workers, within_hands() + OFFLINE_SLOTS, &engine);
 	if (status)
 		return status;

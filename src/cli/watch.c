@@ -3,6 +3,7 @@
 #include "cli/watch.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -18,7 +19,7 @@ static void set_of_signals(sigset_t *set)
 	(void)sigaddset(set, SIGUSR2);
 }
 
-static void die_of(int number)
+void watch_die_of(int number)
 {
 	sigset_t set;
 
@@ -40,7 +41,7 @@ static void *wait_for_signals(void *arg)
 		if (number == SIGUSR1) {
 			progress_say(w->progress);
 		} else if (w->stopped_by) {
-			die_of(number);
+			watch_die_of(number);
 		} else {
 			w->stopped_by = number;
 			atomic_store(&w->stop, true);
@@ -85,6 +86,8 @@ void watch_stop(struct watch *w)
 
 void watch_pass_on(const struct watch *w)
 {
-	if (w->stopped_by)
-		die_of(w->stopped_by);
+	if (!w->stopped_by)
+		return;
+	(void)fflush(stdout);
+	watch_die_of(w->stopped_by);
 }

@@ -35,4 +35,7 @@ void watch_stop(struct watch *w);
 /* If a signal ended the work, let it end this process, as whoever started it will want to see. */
 void watch_pass_on(const struct watch *w);
 
+/* Of this signal, though it is blocked or handled. */
+void watch_die_of(int number);
+
 #endif /* CLI_WATCH_H */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limit.h"
 #include "base/log.h"
 
 /* ---- VAULT[:PATH] -------------------------------------------------------- */
@@ -113,16 +114,6 @@ uint32_t within_hands(void)
 	return cpus < 1 ? 2 : cpus + 1 < MOST ? (uint32_t)cpus + 1 : MOST;
 }
 
-void within_raise_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit); /* the soft limit serves, too */
-}
-
 /* ---- looking --------------------------------------------------------------- */
 
 int within_look(const struct within *w, const struct within_options *o,
@@ -134,7 +125,7 @@ int within_look(const struct within *w, const struct within_options *o,
 	struct engine *engine;
 	int status;
 
-	within_raise_limit();
+	limit_raise(RLIMIT_NOFILE);
 	status = offline_start_engine(o->workers, OFFLINE_SLOTS + 1, &engine);
 	if (status)
 		return status;

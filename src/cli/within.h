@@ -48,9 +48,6 @@ int within_apply(int option, const char *value, struct within_options *o);
 /* As many threads as keep reading, ciphers and writing busy at the same time. */
 uint32_t within_hands(void);
 
-/* As many descriptors as there may be: each directory on the way down holds some. */
-void within_raise_limit(void);
-
 /*
  * Look at one thing: open the vault of w to read it, be confined to it and to one other place
  * (or NULL), call look, close it.  The exit status.

@@ -37,9 +37,11 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/limit.h"
 #include "base/log.h"
 #include "base/secmem.h"
 #include "fs/answers.h"
+#include "fs/backing.h"
 #include "fs/bdi.h"
 #include "fs/confine.h"
 #include "fs/control.h"
@@ -200,16 +202,6 @@ static void leave_stderr(struct mount *m)
 }
 
 /* ---- limits -------------------------------------------------------------- */
-
-static void raise_limit(int resource)
-{
-	struct rlimit limit;
-
-	if (getrlimit(resource, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(resource, &limit); /* the soft limit serves too */
-}
 
 static uint32_t n_threads(void)
 {
@@ -399,6 +391,8 @@ static int do_mount(struct mount *m)
 	m->context.tree = m->tree;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
+	m->context.caches_listings = m->o->attr_timeout > 0 &&
+				     backing_keeps_positions(vault_tree_fd(m->vault));
 	m->context.acl = m->o->acl;
 	m->context.no_xattr = m->o->no_xattr;
 	m->context.writeback = m->o->writeback && !m->read_only;
@@ -723,8 +717,8 @@ int mount_run(const struct options *o)
 
 	if (status)
 		return status;
-	raise_limit(RLIMIT_NOFILE);
-	raise_limit(RLIMIT_MEMLOCK);
+	limit_raise(RLIMIT_NOFILE);
+	limit_raise(RLIMIT_MEMLOCK);
 	(void)umask(0);
 	if (reserve_stdio() || secmem_harden_process())
 		return failed("prepare the process", -errno);

@@ -139,6 +139,10 @@ grep -q '^14 files, .*100%' err || fail "no progress: $(cat err)"
 tail -n 1 err | python3 -m json.tool >/dev/null || fail "progress is no JSON: $(cat err)"
 "$CRYPTFS" fsck --passfile secret vault >out 2>err || fail "fsck: $(cat err)"
 [ ! -s err ] || fail "progress in a pipe: $(cat err)"
+"$CRYPTFS" fsck --extpass 'kill -USR1 $PPID && head -n 1 secret' vault >out 2>err || fail "fsck: $(cat err)"
+grep -q '^[0-9]* files, ' err || fail "SIGUSR1: $(cat err)"
+"$CRYPTFS" fsck --extpass 'kill -INT $PPID && head -n 1 secret' vault >out 2>err
+[ $? = 130 ] || fail "SIGINT: $(cat err)"
 
 # ---- configuration
 
