@@ -54,11 +54,14 @@ says 0 - --help
 prints 'usage: cryptfs COMMAND'
 says 0 - --version
 prints 'cryptfs '
+for command in $("$CRYPTFS" --help | sed -n 's/^  \([a-z]\{2,\}\)  .*/\1/p'); do
+	says 0 - "$command" --help
+	[ "$(wc -L <out)" -le 80 ] || fail "the help of $command is too wide: $(grep -E '.{81}' out)"
+done
 for command in init passwd info; do
 	says 0 - $command --help
 	prints "usage: cryptfs $command"
 	[ "$(wc -l <out)" -le 24 ] || fail "the help of $command does not fit on a screen"
-	[ "$(wc -L <out)" -le 80 ] || fail "the help of $command is too wide"
 	says 0 - $command -h
 	says 1 'no VAULT given' $command
 	says 1 'what is b?' $command a b

@@ -36,27 +36,25 @@ fail() {
 # ---- a system with one more user and one more service
 work=$WORK
 mount -t tmpfs -o mode=755 tmpfs "$work"
-mkdir "$work/bin" "$work/home" "$work/pam.d" "$work/dev"
+mkdir "$work/bin" "$work/home" "$work/dev"
 cp "$CRYPTFS" "$CRYPTFS_MOUNT" "$work/bin/"
-cp -a /etc/pam.d/. "$work/pam.d/"
-cp -a /etc/passwd /etc/shadow "$work/"
-echo "paula:x:54321:54321::$work/home:/bin/sh" >>"$work/passwd"
-echo "paula:$(openssl passwd -6 'login pass word'):19000:0:99999:7:::" >>"$work/shadow"
+cp -a /etc "$work/etc"
+echo "paula:x:54321:54321::$work/home:/bin/sh" >>"$work/etc/passwd"
+echo "paula:$(openssl passwd -6 'login pass word'):19000:0:99999:7:::" >>"$work/etc/shadow"
 chown 54321:54321 "$work/home"
 # As it is with PATH at a login: the recipe finds what is installed.
 sed "s|^set -eu|set -eu; PATH=$work/bin:\$PATH|; s|--reset-env -- |--reset-env -- env PATH=$work/bin:\$PATH |" \
 	"$here/../../docs/examples/cryptfs-login" >"$work/bin/cryptfs-login"
 chmod 755 "$work/bin/cryptfs-login"
-cat >"$work/pam.d/cryptfs-test" <<END
+cat >"$work/etc/pam.d/cryptfs-test" <<END
 auth     requisite pam_unix.so
 auth     optional  pam_exec.so expose_authtok log=$work/log $work/bin/cryptfs-login
 account  required  pam_unix.so
 session  required  pam_unix.so
 session  optional  pam_exec.so type=close_session log=$work/log $work/bin/cryptfs-login
 END
-mount --bind "$work/pam.d" /etc/pam.d
-mount --bind "$work/passwd" /etc/passwd
-mount --bind "$work/shadow" /etc/shadow
+# All of it: who makes a user meanwhile, outside, puts another file in the place of passwd.
+mount --bind "$work/etc" /etc
 # Distributions let everybody open it.
 mknod -m 666 "$work/dev/fuse" c 10 229
 mount --bind "$work/dev/fuse" /dev/fuse

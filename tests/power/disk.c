@@ -246,7 +246,7 @@ static int choose_moment(struct disk *d, int low, int high)
 	case DISK_LAST:
 		if (high - low > 6)
 			low = high - 6;
-		/* fall through */
+		__attribute__((fallthrough));
 	default:
 		return low + (int)disk_random(&d->seed, (uint64_t)(high - low) + 1);
 	}
