@@ -97,7 +97,7 @@ unmount_vault
 
 step "suspended and resumed by it"
 mount_by
-"$CRYPTFS" suspend "$mnt"
+await 20 "$CRYPTFS" suspend "$mnt" || fail "it cannot be suspended" # not in its first moments
 ends 2 "no TPM there" "$CRYPTFS" resume --tpm2 "swtpm:path=$work/none" "$mnt"
 ends 0 - "$CRYPTFS" resume --tpm2 "$device" "$mnt"
 same "content" "$(cat "$mnt/letter")" dear
