@@ -4,7 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
 
 #include "base/fdio.h"
 
@@ -35,4 +39,24 @@ int backing_open(int dirfd, const char *name, int accmode, bool lift)
 			errno = EACCES;
 	}
 	return fd;
+}
+
+static bool is_linux(unsigned int major, unsigned int minor)
+{
+	struct utsname u;
+	unsigned int is[2];
+
+	return !uname(&u) && sscanf(u.release, "%u.%u", &is[0], &is[1]) == 2 &&
+	       (is[0] > major || (is[0] == major && is[1] >= minor));
+}
+
+bool backing_keeps_positions(int dirfd)
+{
+	struct statfs st;
+
+	if (fstatfs(dirfd, &st))
+		return false;
+	if (st.f_type == TMPFS_MAGIC)
+		return is_linux(6, 6); /* "libfs: Add directory operations for stable offsets" */
+	return st.f_type != RAMFS_MAGIC && st.f_type != OVERLAYFS_SUPER_MAGIC;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * backing - open the stored file of a content file, whatever its mode and
- * whatever may have been put in its place.
+ * backing - the filesystem that the vault is on: open the stored file of a content file,
+ * whatever its mode and whatever may have been put in its place, and what to expect of it.
  */
 #ifndef FS_BACKING_H
 #define FS_BACKING_H
@@ -16,5 +16,12 @@
  * we may be, is lifted for the moment.
  */
 int backing_open(int dirfd, const char *name, int accmode, bool lift);
+
+/*
+ * Whether a position in a directory (d_off of getdents(2)) still means the same place when the
+ * directory has changed, also for another descriptor of it.  Where it is a mere count it does
+ * not: tmpfs before Linux 6.6, ramfs, overlayfs.
+ */
+bool backing_keeps_positions(int dirfd);
 
 #endif /* FS_BACKING_H */

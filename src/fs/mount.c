@@ -41,6 +41,7 @@
 #include "base/log.h"
 #include "base/secmem.h"
 #include "fs/answers.h"
+#include "fs/backing.h"
 #include "fs/bdi.h"
 #include "fs/confine.h"
 #include "fs/control.h"
@@ -381,6 +382,8 @@ static int do_mount(struct mount *m)
 	m->context.tree = m->tree;
 	m->context.attr_timeout = m->o->attr_timeout;
 	m->context.negative_timeout = m->o->attr_timeout < 5 ? m->o->attr_timeout : 5;
+	m->context.caches_listings = m->o->attr_timeout > 0 &&
+				     backing_keeps_positions(vault_tree_fd(m->vault));
 	m->context.acl = m->o->acl;
 	m->context.no_xattr = m->o->no_xattr;
 	m->context.writeback = m->o->writeback && !m->read_only;

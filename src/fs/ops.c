@@ -526,7 +526,7 @@ static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		return;
 	}
 	/* A kept listing spares READDIRPLUS; it must not bring a LOOKUP per entry. */
-	fi->cache_readdir = context(req)->attr_timeout > 0;
+	fi->cache_readdir = context(req)->caches_listings;
 	if (keep_cache)
 		count(&context(req)->device.listings_kept);
 	fi->keep_cache = keep_cache;

@@ -20,6 +20,7 @@ struct ops_context {
 	struct fuse_session *session; /* for telling the kernel what it does not ask */
 	double attr_timeout;	      /* seconds the kernel may believe what it was told */
 	double negative_timeout;      /* the same for names that do not exist */
+	bool caches_listings;	      /* the kernel may keep them */
 	bool acl;		      /* POSIX ACLs are the kernel's to check */
 	bool no_xattr;		      /* extended attributes are not offered */
 	bool writeback;		      /* wanted; from INIT on: agreed with the kernel */

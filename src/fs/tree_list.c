@@ -3,6 +3,11 @@
  * Listing a directory.  Positions are the backing filesystem's own cookies,
  * so that a directory which changes meanwhile is listed as well as the
  * backing one is: what was there throughout comes exactly once.
+ *
+ * The kernel goes back a little whenever the reader's buffer was full before
+ * all of our reply was in it.  That is found among the entries that were read
+ * last, without a seek: after one, filesystems without lasting cookies (tmpfs
+ * before Linux 6.6) go on somewhere near by if the directory has changed.
  */
 #include "fs/tree_internal.h"
 
@@ -18,7 +23,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 
-enum { BUFFER_SIZE = 64 * 1024 };
+enum { READ_SIZE = 64 * 1024 };
 
 /* What getdents64(2) gives. */
 struct raw_entry {
@@ -33,11 +38,65 @@ struct listing {
 	pthread_mutex_t lock;
 	struct node *dir; /* the handle keeps it alive */
 	int fd;
-	off_t at;    /* offset of the entry at `used` */
+	off_t first; /* offset of the entry at 0 of the buffer */
+	off_t at;    /* of the one at `used` */
 	size_t used; /* bytes of the buffer that are behind us */
-	size_t filled;
-	_Alignas(struct raw_entry) char buffer[BUFFER_SIZE];
+	size_t last; /* where in it the last reading begins, and... */
+	off_t last_at;
+	size_t filled;					       /* ...ends */
+	_Alignas(struct raw_entry) char buffer[2 * READ_SIZE]; /* the last two readings */
 };
+
+static const struct raw_entry *current(const struct listing *l)
+{
+	return (const void *)(l->buffer + l->used);
+}
+
+/* Nothing is read yet. */
+static void start_at(struct listing *l, off_t offset)
+{
+	l->first = l->at = l->last_at = offset;
+	l->used = l->last = l->filled = 0;
+}
+
+static void step(struct listing *l)
+{
+	l->at = current(l)->next;
+	l->used += current(l)->size;
+}
+
+/* Be at an offset that is among the entries at hand or right behind them. */
+static bool find(struct listing *l, off_t offset)
+{
+	if (offset != l->at && l->used < l->filled)
+		step(l); /* mostly it is the next one */
+	if (offset == l->at)
+		return true;
+	l->at = l->first;
+	l->used = 0;
+	while (l->at != offset && l->used < l->filled)
+		step(l);
+	return l->at == offset;
+}
+
+/* The entries behind those at hand: 0, -ENOENT if there are none, or -errno. */
+static int read_more(struct listing *l)
+{
+	size_t kept = l->filled - l->last;
+	ssize_t n;
+
+	memmove(l->buffer, l->buffer + l->last, kept);
+	l->first = l->last_at;
+	l->last = 0;
+	l->used = l->filled = kept;
+	n = syscall(SYS_getdents64, l->fd, l->buffer + kept, READ_SIZE);
+	if (n <= 0)
+		return n ? -errno : -ENOENT;
+	l->last = kept;
+	l->last_at = l->at;
+	l->filled += (size_t)n;
+	return 0;
+}
 
 int tree_opendir(struct tree *t, struct node *dir, struct listing **out, bool *keep_cache)
 {
@@ -69,8 +128,7 @@ int tree_opendir(struct tree *t, struct node *dir, struct listing **out, bool *k
 	pthread_mutex_init(&l->lock, NULL);
 	l->dir = dir;
 	l->fd = fd;
-	l->at = 0;
-	l->used = l->filled = 0;
+	start_at(l, 0);
 	/* From now on: what it is told of entries comes with them. */
 	*keep_cache = __atomic_exchange_n(&dir->listed, true, __ATOMIC_RELAXED);
 	*out = l;
@@ -87,34 +145,15 @@ void tree_closedir(struct tree *t, struct listing *l)
 	free(l);
 }
 
-static const struct raw_entry *current(const struct listing *l)
-{
-	return (const void *)(l->buffer + l->used);
-}
-
-/* Let the next entry be the one at offset: step, seek or read more. */
+/* Let the next entry be the one at offset: step, go back, seek or read more. */
 static int position(struct listing *l, off_t offset)
 {
-	ssize_t n;
-
-	if (offset && offset != l->at && l->used < l->filled && current(l)->next == offset) {
-		l->used += current(l)->size;
-		l->at = offset;
-	}
-	if (!offset || offset != l->at) {
+	if (!offset || !find(l, offset)) {
 		if (lseek(l->fd, offset, SEEK_SET) < 0)
 			return -errno;
-		l->at = offset;
-		l->used = l->filled = 0;
+		start_at(l, offset);
 	}
-	if (l->used < l->filled)
-		return 0;
-	n = syscall(SYS_getdents64, l->fd, l->buffer, sizeof(l->buffer));
-	if (n < 0)
-		return -errno;
-	l->used = 0;
-	l->filled = (size_t)n;
-	return n ? 0 : -ENOENT;
+	return l->used < l->filled ? 0 : read_more(l);
 }
 
 /* Find out how a stored name is shown: 0, or NAMES_OURS for none of the user's. */

@@ -1321,6 +1321,52 @@ static void a_listing_can_go_on_from_anywhere(void **state)
 	tree_closedir(tree, l);
 }
 
+static bool forbids_seeks;
+
+off_t __real_lseek64(int fd, off_t offset, int whence);
+off_t __wrap_lseek64(int fd, off_t offset, int whence);
+off_t __wrap_lseek64(int fd, off_t offset, int whence)
+{
+	if (!forbids_seeks || (whence == SEEK_SET && !offset))
+		return __real_lseek64(fd, offset, whence);
+	errno = EINVAL;
+	return -1;
+}
+
+/* As the kernel does when the reader's buffer is full; several readings of the directory. */
+static void a_listing_goes_back_a_little_without_a_seek(void **state)
+{
+	enum { FILES = 700, STEP = 37, BACK = 30 };
+	static struct listing_item items[FILES + 3];
+	struct listing_item item;
+	struct listing *l;
+	bool keep;
+	char name[160];
+	int n = 0;
+
+	(void)state;
+	for (int i = 0; i < FILES; i++) {
+		(void)snprintf(name, sizeof(name), "%0150d", i);
+		make_file(root, name, "x");
+	}
+	assert_int_equal(tree_opendir(tree, root, &l, &keep), 0);
+	forbids_seeks = true;
+	while (!tree_list(tree, l, n ? items[n - 1].next : 0, &items[n])) {
+		n++;
+		for (int i = n - BACK; n % STEP == 0 && i < n; i++) {
+			assert_int_equal(tree_list(tree, l, items[i - 1].next, &item), 0);
+			assert_string_equal(item.name, items[i].name);
+		}
+	}
+	assert_int_equal(n, FILES + 2);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(tree_list(tree, l, items[n - 1].next, &item), -ENOENT);
+	assert_int_equal(tree_list(tree, l, items[n - BACK].next, &item), 0);
+	assert_string_equal(item.name, items[n - BACK + 1].name);
+	forbids_seeks = false;
+	tree_closedir(tree, l);
+}
+
 static void a_listed_entry_that_is_gone_is_not_found(void **state)
 {
 	struct listing_item item;
@@ -1713,6 +1759,7 @@ int main(void)
 		test(a_root_without_a_record_is_damage_even_if_it_is_empty),
 		test(what_stays_is_listed_once_while_others_come_and_go),
 		test(a_listing_can_go_on_from_anywhere),
+		test(a_listing_goes_back_a_little_without_a_seek),
 		test(a_listed_entry_that_is_gone_is_not_found),
 		test(attributes_belong_to_one_file),
 		test(a_directorys_record_is_none_of_its_attributes),

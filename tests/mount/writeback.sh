@@ -38,7 +38,7 @@ def collected():
     for _ in range(20):  # somebody may call sync(2) just now, but not always
         os.ftruncate(fd, 0)
         empty = stored()
-        os.write(fd, b"x" * 300_000)
+        os.pwrite(fd, b"x" * 300_000, 0)
         want(os.fstat(fd).st_size == 300_000, "the size is known at once")
         if stored() == empty:
             break
