@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cryptfs rotate: another master key for a vault, and all of it encrypted anew. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,11 +9,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
 #include "base/limit.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
+#include "cli/rotate_keys.h"
 #include "cli/secrets.h"
 #include "cli/watch.h"
 #include "engine/engine.h"
@@ -25,26 +24,15 @@
 
 enum {
 	SLOTS = 2, /* one for reading, one for writing */
-	TRIES = 3,
 };
 
 struct request {
 	const char *path;
 	struct secrets secrets;
-	struct passphrase_source others[VAULT_MAX_SLOTS];
-	size_t n_others;
+	struct rotate_others others;
 	int workers;
-	bool drops_others;
 	bool abort;
 	enum progress_style progress;
-};
-
-/* The keys that the vault is to keep, and the secrets that open them. */
-struct keys {
-	struct vault_info info;
-	struct vault_secret secrets[VAULT_MAX_SLOTS];
-	struct vault_rotate_key keys[VAULT_MAX_SLOTS];
-	size_t n;
 };
 
 struct run {
@@ -55,115 +43,6 @@ struct run {
 	struct recrypt_counts counts;
 	_Atomic uint64_t total;
 };
-
-/* ---- the keys to keep ---------------------------------------------------- */
-
-static void keys_free(struct keys *k)
-{
-	for (size_t i = 0; i < k->n; i++)
-		passphrase_free(&k->secrets[i]);
-}
-
-static bool is_kept(const struct keys *k, uint32_t id)
-{
-	for (size_t i = 0; i < k->n; i++)
-		if (k->keys[i].id == id)
-			return true;
-	return false;
-}
-
-/* Takes the secret. */
-static void keep(struct keys *k, uint32_t id, struct vault_secret *secret)
-{
-	if (is_kept(k, id) || k->n == VAULT_MAX_SLOTS) {
-		passphrase_free(secret);
-		return;
-	}
-	k->secrets[k->n] = *secret;
-	k->keys[k->n] = (struct vault_rotate_key){ .id = id, .secret = &k->secrets[k->n] };
-	k->n++;
-}
-
-/* Find the slot of a key that was given: 0, VAULT_WRONG_KEY, or another failure, said already. */
-static int take_key(const struct request *q, const struct vault *v,
-		    const struct passphrase_source *source, struct keys *k, int *status)
-{
-	struct vault_secret secret;
-	uint32_t id;
-	int r = passphrase_get(source, &secret);
-
-	*status = STATUS_OK;
-	if (r == PASSPHRASE_EMPTY && passphrase_is_asked(source))
-		return 0; /* not to be kept */
-	if (r) {
-		*status = passphrase_report(source, r);
-		return r;
-	}
-	r = vault_rotate_slot(v, &secret, &id);
-	if (r) {
-		passphrase_free(&secret);
-		*status = exitcode_report_vault("keep a key of", q->path, r);
-		return r;
-	}
-	keep(k, id, &secret);
-	return 0;
-}
-
-static bool has_terminal(void)
-{
-	int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-
-	fdio_close(fd);
-	return fd >= 0;
-}
-
-static int ask_for(const struct request *q, const struct vault *v,
-		   const struct vault_slot_info *slot, struct keys *k)
-{
-	struct passphrase_source source = { 0 };
-	char prompt[160];
-	int status = STATUS_OK;
-
-	(void)snprintf(prompt, sizeof(prompt), "%s of slot %u, \"%s\" (empty: drop it)",
-		       slot->kind == VAULT_RECOVERY ? "Recovery words" : "Passphrase",
-		       (unsigned int)slot->id, slot->label);
-	source.prompt = prompt;
-	for (int tries = TRIES; tries > 0; tries--)
-		if (take_key(q, v, &source, k, &status) != VAULT_WRONG_KEY)
-			break;
-	return status;
-}
-
-/* Nobody has said what is to become of this slot. */
-static int decide(const struct request *q, const struct vault *v,
-		  const struct vault_slot_info *slot, struct keys *k)
-{
-	if (q->drops_others)
-		return STATUS_OK;
-	if ((slot->kind == VAULT_PASSPHRASE || slot->kind == VAULT_RECOVERY) && has_terminal())
-		return ask_for(q, v, slot, k);
-	log_error("rotate: what of slot %u, \"%s\"? (give its key with --other-passfile or "
-		  "--other-keyfile, or let it go with --drop-others)",
-		  (unsigned int)slot->id, slot->label);
-	return STATUS_USAGE;
-}
-
-/* A slot can be kept only by who has its key: there is another one to be put into it. */
-static int collect(const struct request *q, const struct vault *v, struct keys *k)
-{
-	int status = STATUS_OK;
-
-	for (size_t i = 0; i < q->n_others && !status; i++)
-		(void)take_key(q, v, &q->others[i], k, &status);
-	for (uint32_t i = 0; i < k->info.n_slots && !status; i++)
-		if (!is_kept(k, k->info.slots[i].id))
-			status = decide(q, v, &k->info.slots[i], k);
-	for (uint32_t i = 0; i < k->info.n_slots && !status; i++)
-		if (!is_kept(k, k->info.slots[i].id))
-			log_warn("slot %u, \"%s\", will be gone", (unsigned int)k->info.slots[i].id,
-				 k->info.slots[i].label);
-	return status;
-}
 
 /* ---- copying ------------------------------------------------------------- */
 
@@ -276,9 +155,9 @@ static int report(const struct request *q, int r)
 	return r ? exitcode_report_vault("rotate", q->path, r) : STATUS_OK;
 }
 
-static int begin(const struct request *q, struct vault *v, struct keys *k)
+static int begin(const struct request *q, struct vault *v, struct rotate_keys *k)
 {
-	int status = collect(q, v, k);
+	int status = rotate_keys_collect(k, q->path, v, &q->others);
 
 	return status ? status : report(q, vault_rotate_begin(v, k->keys, k->n));
 }
@@ -320,7 +199,7 @@ static int give_up(const struct request *q, struct vault *v)
 	return cli_flush();
 }
 
-static int go_on(struct run *run, struct vault *v, struct keys *k)
+static int go_on(struct run *run, struct vault *v, struct rotate_keys *k)
 {
 	const struct request *q = run->q;
 	enum vault_rotation rotation;
@@ -337,7 +216,7 @@ static int go_on(struct run *run, struct vault *v, struct keys *k)
 		status = begin(q, v, k);
 		if (!status)
 			status = report(q, vault_rotate_look(v, &k->secrets[0], &rotation, &next));
-	} else if (q->n_others || q->drops_others) {
+	} else if (q->others.n || q->others.drops) {
 		log_warn("it was decided when this rotation began which keys stay");
 	}
 	if (!status && rotation == VAULT_COPYING) {
@@ -352,7 +231,7 @@ static int go_on(struct run *run, struct vault *v, struct keys *k)
 static int open_and_rotate(struct run *run)
 {
 	const struct request *q = run->q;
-	struct keys k = { 0 };
+	struct rotate_keys k = { 0 };
 	struct vault *v;
 	int status;
 	int r = vault_rotate_open(q->path, &v);
@@ -367,7 +246,7 @@ static int open_and_rotate(struct run *run)
 		k.n = 1;
 		status = go_on(run, v, &k);
 	}
-	keys_free(&k);
+	rotate_keys_fini(&k);
 	vault_close(v);
 	return status;
 }
@@ -406,14 +285,13 @@ static int take_progress(const char *value, struct request *q)
 	return STATUS_USAGE;
 }
 
-static int take_other(const char *passfile, const char *keyfile, struct request *q)
+static int take_other(const struct passphrase_source *source, struct request *q)
 {
-	if (q->n_others == VAULT_MAX_SLOTS) {
+	if (q->others.n == VAULT_MAX_SLOTS) {
 		log_error("rotate: a vault has no more than %d keys", VAULT_MAX_SLOTS);
 		return STATUS_USAGE;
 	}
-	q->others[q->n_others++] = (struct passphrase_source){ .passfile = passfile,
-							       .keyfile = keyfile };
+	q->others.sources[q->others.n++] = *source;
 	return STATUS_OK;
 }
 
@@ -421,11 +299,15 @@ static int apply(int option, const char *value, struct request *q)
 {
 	switch (option) {
 	case 'O':
-		return take_other(value, NULL, q);
+		return take_other(&(struct passphrase_source){ .passfile = value }, q);
 	case 'F':
-		return take_other(NULL, value, q);
+		return take_other(&(struct passphrase_source){ .keyfile = value }, q);
+	case 't':
+		return take_other(&(struct passphrase_source){ .fido2 = value }, q);
+	case 'M':
+		return take_other(&(struct passphrase_source){ .tpm2 = value }, q);
 	case 'd':
-		q->drops_others = true;
+		q->others.drops = true;
 		return STATUS_OK;
 	case 'a':
 		q->abort = true;
@@ -445,6 +327,8 @@ static int run(const struct command *self, int argc, char **argv)
 		SECRETS_OLD,
 		{ "other-passfile", required_argument, NULL, 'O' },
 		{ "other-keyfile", required_argument, NULL, 'F' },
+		{ "other-fido2", required_argument, NULL, 't' },
+		{ "other-tpm2", required_argument, NULL, 'M' },
 		{ "drop-others", no_argument, NULL, 'd' },
 		{ "abort", no_argument, NULL, 'a' },
 		{ "progress", optional_argument, NULL, 'G' },
@@ -487,7 +371,7 @@ const struct command cli_rotate = {
 		"  --credential NAME  ... the systemd credential NAME\n"
 		"  --fido2 DEVICE     ... a security key; auto: that is there\n"
 		"  --tpm2 DEVICE      ... a TPM; auto: of this machine\n"
-		"  --other-passfile FILE, --other-keyfile FILE\n"
+		"  --other-passfile, --other-keyfile FILE, --other-fido2, --other-tpm2 DEVICE\n"
 		"                     another key that is to stay; once for each.  Those not\n"
 		"                     given are asked for on the terminal\n"
 		"  --drop-others      let all the others go\n"

@@ -44,8 +44,7 @@ static bool is_wrong(enum vault_kind kind, int r)
 	return r == FIDO2_OTHER || r == FIDO2_PIN_WRONG;
 }
 
-/* The device is there, and this slot is none that it opens now; another may be. */
-static bool goes_on(enum vault_kind kind, int r)
+bool token_goes_on(enum vault_kind kind, int r)
 {
 	if (kind == VAULT_TPM2)
 		return r == TPM2_OTHER || r == TPM2_CHANGED || r == TPM2_LOCKED;
@@ -147,7 +146,7 @@ int token_find(const struct vault_info *info, const struct passphrase_source *so
 		if (r == NO_SLOT && kind == VAULT_FIDO2)
 			log_info("touch the security key");
 		answer = token_secret(&info->slots[i], source, secret);
-		if (!answer || !goes_on(kind, answer))
+		if (!answer || !token_goes_on(kind, answer))
 			return answer;
 		if (r == NO_SLOT || answer > r) /* what comes later in the list tells more */
 			r = answer;

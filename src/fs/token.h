@@ -28,6 +28,9 @@ int token_secret(const struct vault_slot_info *slot, const struct passphrase_sou
 int token_find(const struct vault_info *info, const struct passphrase_source *source,
 	       struct vault_secret *secret);
 
+/* True if such an answer means that another slot, or another device, may do. */
+bool token_goes_on(enum vault_kind kind, int r);
+
 /* Log "cannot VERB PATH: why (what to do)" for such an answer; the exit status. */
 int token_report(const char *verb, const char *path, enum vault_kind kind, int r);
 

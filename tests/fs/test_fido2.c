@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Security keys, with stand-ins for the devices below libfido2: each has a key of
- * its own and answers as one does.  No real one was asked.
- */
+/* Security keys, with stand-ins for the devices.  No real one was asked. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,153 +19,13 @@
 #include "fs/fido2.h"
 #include "fs/passphrase.h"
 #include "fs/vault.h"
-
-/* ---- two devices --------------------------------------------------------- */
-
-static struct device {
-	const char *path;
-	uint8_t key[crypto_auth_hmacsha256_KEYBYTES];
-	const char *pin;
-	bool has_hmac_secret;
-	int error; /* what it answers instead of doing something */
-	int n_touches;
-} devices[2];
-static size_t n_devices;
-static struct device *opened;
-static uint8_t asked_salt[32];
-static uint8_t asked_credential[VAULT_CREDENTIAL_MAX];
-static size_t asked_size;
+#include "security_keys.h"
 
 static int setup(void **state)
 {
 	(void)state;
-	devices[0] = (struct device){ "/dev/first", { 1 }, NULL, true, 0, 0 };
-	devices[1] = (struct device){ "/dev/second", { 2 }, NULL, true, 0, 0 };
-	n_devices = 2;
+	security_keys_reset();
 	return 0;
-}
-
-int __wrap_fido_dev_info_manifest(fido_dev_info_t *list, size_t size, size_t *n);
-const fido_dev_info_t *__wrap_fido_dev_info_ptr(const fido_dev_info_t *list, size_t i);
-const char *__wrap_fido_dev_info_path(const fido_dev_info_t *info);
-int __wrap_fido_dev_open(fido_dev_t *dev, const char *path);
-int __wrap_fido_dev_close(fido_dev_t *dev);
-bool __wrap_fido_dev_is_fido2(const fido_dev_t *dev);
-int __wrap_fido_dev_make_cred(fido_dev_t *dev, fido_cred_t *cred, const char *pin);
-int __wrap_fido_dev_get_assert(fido_dev_t *dev, fido_assert_t *assert, const char *pin);
-int __wrap_fido_assert_allow_cred(fido_assert_t *assert, const unsigned char *id, size_t size);
-int __real_fido_assert_allow_cred(fido_assert_t *assert, const unsigned char *id, size_t size);
-int __wrap_fido_assert_set_hmac_salt(fido_assert_t *assert, const unsigned char *salt, size_t size);
-int __real_fido_assert_set_hmac_salt(fido_assert_t *assert, const unsigned char *salt, size_t size);
-
-int __wrap_fido_dev_info_manifest(fido_dev_info_t *list, size_t size, size_t *n)
-{
-	(void)list;
-	assert_true(size >= n_devices);
-	*n = n_devices;
-	return FIDO_OK;
-}
-
-/* Not a pointer to anything: its path is all that is asked of it. */
-const fido_dev_info_t *__wrap_fido_dev_info_ptr(const fido_dev_info_t *list, size_t i)
-{
-	(void)list;
-	return (const fido_dev_info_t *)(const void *)&devices[i];
-}
-
-const char *__wrap_fido_dev_info_path(const fido_dev_info_t *info)
-{
-	return ((const struct device *)(const void *)info)->path;
-}
-
-int __wrap_fido_dev_open(fido_dev_t *dev, const char *path)
-{
-	(void)dev;
-	opened = NULL;
-	for (size_t i = 0; i < n_devices; i++)
-		if (strcmp(devices[i].path, path) == 0)
-			opened = &devices[i];
-	return opened ? FIDO_OK : FIDO_ERR_INTERNAL;
-}
-
-int __wrap_fido_dev_close(fido_dev_t *dev)
-{
-	(void)dev;
-	opened = NULL;
-	return FIDO_OK;
-}
-
-bool __wrap_fido_dev_is_fido2(const fido_dev_t *dev)
-{
-	(void)dev;
-	return true;
-}
-
-static int be_asked(const char *pin)
-{
-	assert_non_null(opened);
-	if (opened->error)
-		return opened->error;
-	if (!opened->has_hmac_secret)
-		return FIDO_ERR_UNSUPPORTED_EXTENSION;
-	if (opened->pin && !pin)
-		return FIDO_ERR_PIN_REQUIRED;
-	if (opened->pin && strcmp(opened->pin, pin) != 0)
-		return FIDO_ERR_PIN_INVALID;
-	opened->n_touches++;
-	return FIDO_OK;
-}
-
-/* A credential is a tag that only this device can make. */
-static void credential_of(const struct device *d, uint8_t id[crypto_auth_hmacsha256_BYTES])
-{
-	crypto_auth_hmacsha256(id, (const unsigned char *)"credential", 10, d->key);
-}
-
-int __wrap_fido_dev_make_cred(fido_dev_t *dev, fido_cred_t *cred, const char *pin)
-{
-	uint8_t id[crypto_auth_hmacsha256_BYTES];
-	int r = be_asked(pin);
-
-	(void)dev;
-	if (r)
-		return r;
-	assert_string_equal(fido_cred_rp_id(cred), "cryptfs");
-	assert_int_equal(fido_cred_type(cred), COSE_ES256);
-	credential_of(opened, id);
-	return fido_cred_set_id(cred, id, sizeof(id));
-}
-
-int __wrap_fido_assert_allow_cred(fido_assert_t *assert, const unsigned char *id, size_t size)
-{
-	memcpy(asked_credential, id, size);
-	asked_size = size;
-	return __real_fido_assert_allow_cred(assert, id, size);
-}
-
-int __wrap_fido_assert_set_hmac_salt(fido_assert_t *assert, const unsigned char *salt, size_t size)
-{
-	assert_int_equal(size, sizeof(asked_salt));
-	memcpy(asked_salt, salt, size);
-	return __real_fido_assert_set_hmac_salt(assert, salt, size);
-}
-
-int __wrap_fido_dev_get_assert(fido_dev_t *dev, fido_assert_t *assert, const char *pin)
-{
-	uint8_t id[crypto_auth_hmacsha256_BYTES];
-	uint8_t secret[crypto_auth_hmacsha256_BYTES];
-	int r = be_asked(pin);
-
-	(void)dev;
-	if (r)
-		return r;
-	assert_string_equal(fido_assert_rp_id(assert), "cryptfs");
-	credential_of(opened, id);
-	if (asked_size != sizeof(id) || memcmp(asked_credential, id, sizeof(id)) != 0)
-		return FIDO_ERR_NO_CREDENTIALS;
-	crypto_auth_hmacsha256(secret, asked_salt, sizeof(asked_salt), opened->key);
-	r = fido_assert_set_count(assert, 1);
-	return r ? r : fido_assert_set_hmac_secret(assert, 0, secret, sizeof(secret));
 }
 
 /* ---- asking them --------------------------------------------------------- */
@@ -203,7 +60,7 @@ static void the_device_that_made_it_is_found_among_others(void **state)
 	for (size_t i = 0; i < sizeof(secret); i++)
 		assert_int_equal(secret[i], 0);
 	assert_int_equal(fido2_secret("/dev/third", NULL, &token, secret), FIDO2_NO_DEVICE);
-	n_devices = 0;
+	n_security_keys = 0;
 	assert_int_equal(fido2_secret(FIDO2_AUTO, NULL, &token, secret), FIDO2_NO_DEVICE);
 }
 
@@ -212,10 +69,10 @@ static void a_pin_is_taken_where_there_is_one(void **state)
 	struct vault_token token;
 
 	(void)state;
-	devices[0].pin = "1234";
+	security_keys[0].pin = "1234";
 	assert_int_equal(fido2_enroll(FIDO2_AUTO, NULL, &token), FIDO2_PIN_NEEDED);
 	assert_int_equal(fido2_enroll(FIDO2_AUTO, "1235", &token), FIDO2_PIN_WRONG);
-	assert_int_equal(devices[1].n_touches, 0); /* it is not tried on others */
+	assert_int_equal(security_keys[1].n_touches, 0); /* it is not tried on others */
 	assert_int_equal(fido2_enroll(FIDO2_AUTO, "1234", &token), 0);
 }
 
@@ -235,9 +92,9 @@ static void what_a_device_cannot_do_is_told_apart(void **state)
 	struct vault_token token;
 
 	(void)state;
-	n_devices = 1;
+	n_security_keys = 1;
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
-		devices[0].error = answers[i].error;
+		security_keys[0].error = answers[i].error;
 		assert_int_equal(fido2_enroll(FIDO2_AUTO, NULL, &token), answers[i].answer);
 	}
 	for (int r = FIDO2_ABSENT; r <= FIDO2_FAILED; r++)

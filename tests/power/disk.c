@@ -332,6 +332,28 @@ static void make_attributes(const struct disk *d, int inode, int fd)
 	}
 }
 
+/*
+ * The times that were set last, unless it was written to since; a write that was not
+ * there may have moved them nevertheless.
+ */
+static void make_times(const struct disk *d, int inode, int fd)
+{
+	const struct op *set = NULL;
+
+	for (int i = d->made[inode]; i < d->choice->n_ops; i++) {
+		const struct op *op = &d->record->ops[i];
+
+		if (op->inode != inode)
+			continue;
+		if (op->kind == OP_TIMES && i < d->metadata)
+			set = op->size ? op : NULL;
+		if (op->kind == OP_WRITE || op->kind == OP_TRUNCATE)
+			set = NULL;
+	}
+	if (set && futimens(fd, (const struct timespec *)(const void *)set->data))
+		die("futimens");
+}
+
 /* ---- the directory ------------------------------------------------------------ */
 
 struct place {
@@ -371,6 +393,7 @@ static void make_inode(struct disk *d, const struct entry *e, int dirfd)
 		die("openat");
 	make_content(d, e->inode, fd);
 	make_attributes(d, e->inode, fd);
+	make_times(d, e->inode, fd);
 	close(fd);
 }
 

@@ -422,6 +422,41 @@ static int synced(enum op_kind kind, int fd)
 	return 0;
 }
 
+/* Of what is no time to keep, nothing. */
+static void set_times(int inode, const struct timespec times[2])
+{
+	struct op *op;
+
+	if (!rec.on || !inode)
+		return;
+	op = add(OP_TIMES);
+	op->inode = inode;
+	if (times && times[1].tv_nsec != UTIME_NOW && times[1].tv_nsec != UTIME_OMIT)
+		set_data(op, times, 2 * sizeof(*times));
+}
+
+int __real_futimens(int fd, const struct timespec times[2]);
+int __wrap_futimens(int fd, const struct timespec times[2]);
+int __wrap_futimens(int fd, const struct timespec times[2])
+{
+	int r = __real_futimens(fd, times);
+
+	if (!r)
+		set_times(inode_of_fd(fd), times);
+	return r;
+}
+
+int __real_utimensat(int dirfd, const char *name, const struct timespec times[2], int flags);
+int __wrap_utimensat(int dirfd, const char *name, const struct timespec times[2], int flags);
+int __wrap_utimensat(int dirfd, const char *name, const struct timespec times[2], int flags)
+{
+	int r = __real_utimensat(dirfd, name, times, flags);
+
+	if (!r)
+		set_times(inode_at(dirfd, name), times);
+	return r;
+}
+
 int __wrap_fsync(int fd);
 int __wrap_fsync(int fd)
 {

@@ -22,6 +22,7 @@ enum op_kind {
 	OP_RENAME,   /* dir, name, inode, to_dir, to_name, replaced, flags */
 	OP_XATTR,    /* inode, name, data */
 	OP_UNXATTR,  /* inode, name */
+	OP_TIMES,    /* inode, data: two struct timespec; none: the time it was */
 	OP_TRUNCATE, /* inode, offset: the new size */
 	OP_WRITE,    /* inode, offset, data */
 	OP_SYNC,     /* inode */

@@ -46,7 +46,7 @@ if not ended:
 status = os.waitstatus_to_exitcode(status)
 sys.stdout.write(said.decode())
 for answer in answers:
-    if answer.encode() in said:
+    if answer and answer.encode() in said:
         sys.exit("FAILED: the passphrase is echoed")
 if typed != len(answers):
     sys.exit(f"FAILED: asked {typed} times, not {len(answers)}")

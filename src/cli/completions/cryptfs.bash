@@ -21,7 +21,7 @@ _cryptfs() {
 	fi
 	case $before in
 	--cipher) mapfile -t COMPREPLY < <(compgen -W "aes-256-gcm chacha20-poly1305 xor" -- "$word") ;;
-	--label | --keyring | --credential | --fido2 | --new-fido2 | --tpm2 | --new-tpm2 | --tpm2-pcrs | --kdf-* | --seconds | --key) ;;
+	--label | --keyring | --credential | --fido2 | --new-fido2 | --tpm2 | --new-tpm2 | --tpm2-pcrs | --other-fido2 | --other-tpm2 | --kdf-* | --seconds | --key) ;;
 	*)
 		if [[ $word == -* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_cryptfs_list options "$command")" -- "$word")
