@@ -34,7 +34,7 @@
 enum {
 	/* A process whose mount is gone has not noticed at once. */
 	NOTICE_MS = 5000,
-	SETTLE_MS = 30 * 1000, /* how long a settling mount is waited for */
+	SETTLE_MS = 120 * 1000, /* how long a settling mount is waited for */
 	POLL_MS = 20,
 };
 

@@ -167,7 +167,7 @@ int vault_create(const char *path, const struct vault_create *how,
  * VAULT_EXCLUSIVE or VAULT_ADDING is asked for where nothing can be written.  A damaged
  * configuration is replaced by its backup copy (said once in the log); which copy is believed is
  * decided by the MAC in vault_unlock, too.  A lock whose holder has unmounted already and is only
- * settling is waited for, up to 30 s.
+ * settling is waited for, up to two minutes.
  */
 int vault_open(const char *path, enum vault_lock lock, struct vault **out);
 
