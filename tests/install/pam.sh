@@ -38,6 +38,7 @@ work=$WORK
 mount -t tmpfs -o mode=755 tmpfs "$work"
 mkdir "$work/bin" "$work/home" "$work/dev"
 cp "$CRYPTFS" "$CRYPTFS_MOUNT" "$work/bin/"
+install -m 4755 "$(command -v pamtester)" "$work/bin/as-su"
 cp -a /etc "$work/etc"
 echo "paula:x:54321:54321::$work/home:/bin/sh" >>"$work/etc/passwd"
 echo "paula:$(openssl passwd -6 'login pass word'):19000:0:99999:7:::" >>"$work/etc/shadow"
@@ -48,10 +49,10 @@ sed "s|^set -eu|set -eu; PATH=$work/bin:\$PATH|; s|--reset-env -- |--reset-env -
 chmod 755 "$work/bin/cryptfs-login"
 cat >"$work/etc/pam.d/cryptfs-test" <<END
 auth     requisite pam_unix.so
-auth     optional  pam_exec.so expose_authtok log=$work/log $work/bin/cryptfs-login
+auth     optional  pam_exec.so expose_authtok seteuid log=$work/log $work/bin/cryptfs-login
 account  required  pam_unix.so
 session  required  pam_unix.so
-session  optional  pam_exec.so type=close_session log=$work/log $work/bin/cryptfs-login
+session  optional  pam_exec.so type=close_session seteuid log=$work/log $work/bin/cryptfs-login
 END
 # All of it: who makes a user meanwhile, outside, puts another file in the place of passwd.
 mount --bind "$work/etc" /etc
@@ -101,5 +102,15 @@ wait $! || true
 login 'login pass word' close_session || fail "no logout: $(cat "$work/said" "$work/log")"
 ! mounted || fail "still mounted: $(cat "$work/log")"
 [ -z "$(ls -A "$private")" ] || fail "the file is there without a mount"
+
+# ---- as with su, which somebody else calls
+su_as() {
+	echo 'login pass word' | setpriv --reuid=54322 --regid=54322 --clear-groups "$work/bin/as-su" \
+		cryptfs-test paula "$@" >"$work/said" 2>&1
+}
+su_as authenticate open_session || fail "no su: $(cat "$work/said" "$work/log")"
+mounted || fail "su mounts nothing: $(cat "$work/log")"
+su_as close_session || fail "no end of su: $(cat "$work/said" "$work/log")"
+! mounted || fail "still mounted after su: $(cat "$work/log")"
 ! grep -r 'pass word' "$work/log" "$work/said" || fail "a password was logged"
 echo "pam: mounted at login, unmounted at logout"
