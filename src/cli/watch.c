@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 
@@ -30,6 +31,17 @@ void watch_die_of(int number)
 	(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/* Who asked just before the end is answered: SIGUSR2, sent to the thread, comes first. */
+static bool was_asked(void)
+{
+	const struct timespec now = { 0 };
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGUSR1);
+	return sigtimedwait(&set, NULL, &now) == SIGUSR1;
+}
+
 static void *wait_for_signals(void *arg)
 {
 	struct watch *w = arg;
@@ -47,6 +59,8 @@ static void *wait_for_signals(void *arg)
 			atomic_store(&w->stop, true);
 		}
 	}
+	if (was_asked())
+		progress_say(w->progress);
 	return NULL;
 }
 
